@@ -1,0 +1,108 @@
+//! One byte budget for everything a VM holds: captures in flight and queued spans of all root contexts.
+//!
+//! Several filters share one VM on both hosts (docs/design.md, "Memory"), and a Wasm memory never shrinks, so each
+//! growing buffer asks here first. Who is refused keeps what it has and records why the rest is missing.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// Bytes that may be held at once in this VM, and how many are.
+#[derive(Debug)]
+pub struct Budget {
+    limit: Cell<usize>,
+    used: Cell<usize>,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Rc<Self> {
+        Rc::new(Self { limit: Cell::new(limit), used: Cell::new(0) })
+    }
+
+    /// Bytes held at present.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.get()
+    }
+
+    /// Sets the limit: roots that share a VM each configure it, the last one counts.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.set(limit);
+    }
+
+    /// A lease that holds nothing yet.
+    #[must_use]
+    pub fn lease(self: &Rc<Self>) -> Lease {
+        Lease { budget: Rc::clone(self), held: 0 }
+    }
+}
+
+/// What one owner holds of a [`Budget`]; given back when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    budget: Rc<Budget>,
+    held: usize,
+}
+
+impl Lease {
+    /// Takes `bytes` more; false (and nothing taken) where that would exceed the budget.
+    #[must_use]
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let wanted = self.budget.used.get().saturating_add(bytes);
+        if wanted > self.budget.limit.get() {
+            return false;
+        }
+        self.budget.used.set(wanted);
+        self.held += bytes;
+        true
+    }
+
+    /// Gives `bytes` back (at most what is held).
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.held);
+        self.held -= bytes;
+        self.budget.used.set(self.budget.used.get().saturating_sub(bytes));
+    }
+
+    /// Bytes held by this lease.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shrink(self.held);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_refused_at_the_limit_and_given_back_on_drop() {
+        let budget = Budget::new(10);
+        let mut first = budget.lease();
+        assert!(first.grow(10));
+        let mut second = budget.lease();
+        assert!(!second.grow(1), "one byte over the limit");
+        drop(first);
+        assert_eq!(budget.used(), 0);
+        assert!(second.grow(10));
+        second.shrink(4);
+        assert_eq!((second.held(), budget.used()), (6, 6));
+    }
+
+    #[test]
+    fn a_lowered_limit_refuses_growth_but_takes_nothing_away() {
+        let budget = Budget::new(10);
+        let mut lease = budget.lease();
+        assert!(lease.grow(8));
+        budget.set_limit(4);
+        assert!(!lease.grow(1));
+        assert_eq!(budget.used(), 8);
+    }
+}

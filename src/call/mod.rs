@@ -1,0 +1,237 @@
+//! One LLM call as it passes: fed by the host's callbacks, it ends as an encoded span.
+//!
+//! [`begin`] decides whether a call is traced; [`Call`] then takes headers and pieces of bodies as they come, and
+//! [`Call::finish`] writes down what was seen. Nothing here touches the host, so tests and tools feed it the same way.
+
+mod parameters;
+mod report;
+mod request;
+mod response;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::budget::Budget;
+use crate::config::Settings;
+use crate::context::{Context, Header};
+use crate::counters::{Counter, Counters};
+use crate::provider::{Route, Skip, route, without_query};
+use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
+use request::RequestSide;
+use response::ResponseSide;
+
+/// What all calls of a VM share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Bytes that the VM may hold.
+    pub budget: Rc<Budget>,
+    /// Ids of traces and spans.
+    pub ids: Rc<RefCell<IdSource>>,
+}
+
+impl Shared {
+    /// Shared state with a budget of `memory` bytes.
+    #[must_use]
+    pub fn new(memory: usize) -> Self {
+        Self { budget: Budget::new(memory), ids: Rc::default() }
+    }
+}
+
+/// What the host says of the beginning of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning<'a> {
+    /// `:method`.
+    pub method: &'a [u8],
+    /// `:path`, with its query.
+    pub path: &'a [u8],
+    /// All request headers.
+    pub headers: &'a [Header<'a>],
+    /// Nanoseconds since 1970.
+    pub now: u64,
+    /// The host's number of the context, for the ids.
+    pub context_id: u32,
+}
+
+/// A piece of a body.
+#[derive(Debug, Clone, Copy)]
+pub enum Piece<'a> {
+    /// Its bytes.
+    Bytes(&'a [u8]),
+    /// Its size alone: the filter chose not to read it, for the reason given.
+    Unread(usize, Unread),
+}
+
+/// Why a piece of a body was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// Larger than `max_read`.
+    TooLarge,
+    /// The host does not have it in memory (nginx wrote it to disk).
+    NotAvailable,
+    /// The body is longer than is looked at (16 MiB).
+    BeyondScan,
+}
+
+/// What the host says of the end of a call.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct End<'a> {
+    /// Nanoseconds since 1970.
+    pub now: u64,
+    /// Envoy's `response.code_details`.
+    pub details: Option<&'a str>,
+}
+
+/// Decides whether a call is traced, by its method and path alone.
+///
+/// # Errors
+/// The reason for which it is not; counted.
+pub fn find_route(method: &[u8], path: &[u8], settings: &Settings, counters: &Counters) -> Result<Route, Skip> {
+    route(method, path, &settings.ignore_paths).inspect_err(|skip| counters.add(counter(*skip), 1))
+}
+
+fn counter(skip: Skip) -> Counter {
+    match skip {
+        Skip::IgnoredPath => Counter::SkippedIgnoredPath,
+        Skip::NotAi => Counter::SkippedNotAi,
+        Skip::Method => Counter::SkippedMethod,
+        Skip::Upgrade => Counter::SkippedUpgrade,
+    }
+}
+
+/// A call in flight.
+#[derive(Debug)]
+pub struct Call {
+    settings: Rc<Settings>,
+    counters: Rc<Counters>,
+    route: Route,
+    trace_id: TraceId,
+    span_id: SpanId,
+    times: Times,
+    path: String,
+    context: Context,
+    request_id: Option<String>,
+    request: RequestSide,
+    response: ResponseSide,
+    upgraded: bool,
+}
+
+impl Call {
+    /// Begins the capture of a call that has a route.
+    #[must_use]
+    pub fn begin(
+        settings: &Rc<Settings>,
+        counters: &Rc<Counters>,
+        shared: &Shared,
+        route: Route,
+        at: &Beginning<'_>,
+    ) -> Self {
+        let find = |name: &[u8]| at.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        let request_id = find(b"x-request-id");
+        let (trace_id, span_id) = shared.ids.try_borrow_mut().map_or_else(
+            |_| IdSource::default().next(at.now, at.context_id, request_id.unwrap_or_default()),
+            |mut ids| ids.next(at.now, at.context_id, request_id.unwrap_or_default()),
+        );
+        let path = String::from_utf8_lossy(without_query(at.path));
+        Self {
+            route,
+            trace_id,
+            span_id,
+            times: Times { start: at.now, first_content: None, end: at.now },
+            path: crate::trace::truncate(&path, 1000).to_owned(),
+            context: Context::from_headers(at.headers),
+            request_id: request_id
+                .map(|id| String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned()),
+            request: RequestSide::new(find(b"content-encoding"), settings, &shared.budget),
+            response: ResponseSide::new(route, settings, &shared.budget),
+            settings: Rc::clone(settings),
+            counters: Rc::clone(counters),
+            upgraded: false,
+        }
+    }
+
+    /// The next piece of the request's body is worth reading.
+    #[must_use]
+    pub fn wants_request(&self) -> bool {
+        self.request.wants_bytes()
+    }
+
+    /// Takes the next piece of the request's body.
+    pub fn request_piece(&mut self, piece: Piece<'_>) {
+        self.request.push(piece);
+    }
+
+    /// Takes the headers of the answer.
+    pub fn response_headers(&mut self, headers: &[Header<'_>]) {
+        self.response.begin(headers, &self.request);
+        // Another protocol begins: its bytes are no answer.
+        self.upgraded |= self.response.status() == Some(101);
+    }
+
+    /// The next piece of the answer is worth reading.
+    #[must_use]
+    pub fn wants_response(&self) -> bool {
+        !self.upgraded && self.response.wants_bytes()
+    }
+
+    /// Takes the next piece of the answer; `clock` (nanoseconds since 1970) is asked once, at the first content.
+    pub fn response_piece(&mut self, piece: Piece<'_>, clock: &dyn Fn() -> u64) {
+        if !self.upgraded && self.response.push(piece) && self.times.first_content.is_none() {
+            self.times.first_content = Some(clock());
+        }
+    }
+
+    /// The host said that the answer is whole.
+    pub fn response_ended(&mut self) {
+        self.response.end_of_stream = true;
+    }
+
+    /// The host should be asked for its details of the ending.
+    #[must_use]
+    pub fn wants_details(&self) -> bool {
+        !self.response.is_complete() || self.response.status().is_none_or(|status| status >= 400)
+    }
+
+    /// Ends the call: its span, encoded; none where it turned out not to be an LLM call.
+    #[must_use]
+    pub fn finish(mut self, end: &End<'_>) -> Option<Vec<u8>> {
+        if self.upgraded {
+            self.counters.add(counter(Skip::Upgrade), 1);
+            return None;
+        }
+        self.times.end = end.now.max(self.times.start);
+        self.response.finish();
+        self.context.add_body(self.request.document());
+        self.count_cuts();
+        Some(report::write(&self, end))
+    }
+
+    fn count_cuts(&self) {
+        let cuts = [
+            (Counter::CutMemory, self.request.memory_short() || self.response.memory_short()),
+            (Counter::CutLimit, self.request.is_cut() || self.response.is_cut()),
+            (Counter::CutUnreadable, self.request.unread().is_some() || self.response.unread().is_some()),
+            (
+                Counter::CutEncoding,
+                self.request.encoding_problem().is_some() || self.response.encoding_problem().is_some(),
+            ),
+        ];
+        cuts.into_iter().filter(|(_, cut)| *cut).for_each(|(counter, _)| self.counters.add(counter, 1));
+    }
+
+    /// How the transport ended.
+    fn ending(&self, details: Option<&str>) -> Ending {
+        let details = details.unwrap_or_default();
+        if self.response.is_complete() {
+            Ending::Complete
+        } else if details.starts_with("downstream") {
+            Ending::ClientGone
+        } else if details.starts_with("upstream") {
+            Ending::UpstreamReset
+        } else {
+            Ending::Cut
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

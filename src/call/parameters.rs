@@ -1,0 +1,78 @@
+//! What the request asked for: its input in the shape that Langfuse renders, and all parameters the caller set.
+
+use std::borrow::Cow;
+
+use crate::json::{Document, Member, ObjectWriter, close_truncated};
+use crate::provider::Operation;
+
+/// Members that are the input, context, or named elsewhere in the trace.
+const NOT_PARAMETERS: [&str; 10] =
+    ["messages", "prompt", "input", "inputs", "tools", "functions", "model", "metadata", "user", "features"];
+/// Members in which callers of some proxies put credentials: never exported in any form.
+const CREDENTIALS: [&str; 6] = ["api_key", "apikey", "api-key", "key", "token", "authorization"];
+/// Longest parameter that is kept, in bytes; a JSON schema of a response format is the longest real one.
+const PARAMETER_MAX: usize = 16 * 1024;
+/// Bytes of all parameters together.
+const PARAMETERS_MAX: usize = 64 * 1024;
+
+/// JSON object of the parameters; none where the caller set none.
+pub(super) fn parameters(document: &Document) -> Option<String> {
+    let mut object = ObjectWriter::default();
+    for member in document.members() {
+        let (Ok(key), Ok(value)) = (std::str::from_utf8(member.key), std::str::from_utf8(member.value)) else {
+            continue;
+        };
+        let named = NOT_PARAMETERS.contains(&key) || CREDENTIALS.iter().any(|name| key.eq_ignore_ascii_case(name));
+        if named || object.len() + value.len() > PARAMETERS_MAX {
+            continue;
+        }
+        if member.complete && value.len() <= PARAMETER_MAX {
+            object.raw(key, value);
+        } else {
+            object.string(key, "[too long to be kept]");
+        }
+    }
+    (!object.is_empty()).then(|| object.finish())
+}
+
+/// The input: messages (with the tools that were offered, if any), the prompt, or the texts to embed.
+pub(super) fn input(document: &Document, operation: Operation) -> Option<Cow<'_, str>> {
+    let main = match operation {
+        Operation::Chat => "messages",
+        Operation::Completion | Operation::Generate => "prompt",
+        Operation::Embedding => "input",
+    };
+    let Some(main_member) = document.get(main) else { return whole_text(document) };
+    let tools: Vec<(&str, Member<'_>)> =
+        ["tools", "functions"].iter().filter_map(|key| Some((*key, document.get(key)?))).collect();
+    let main_value = value(main_member);
+    if tools.is_empty() {
+        return Some(main_value);
+    }
+    let mut object = ObjectWriter::default();
+    object.raw(main, &main_value);
+    tools.into_iter().for_each(|(key, member)| {
+        object.raw(key, &value(member));
+    });
+    Some(Cow::Owned(object.finish()))
+}
+
+/// A member as text, closed where it was cut.
+fn value(member: Member<'_>) -> Cow<'_, str> {
+    if member.complete {
+        return String::from_utf8_lossy(member.value);
+    }
+    Cow::Owned(String::from_utf8_lossy(&close_truncated(member.value)).into_owned())
+}
+
+/// A body that is not of the expected shape is shown as it is.
+pub(super) fn whole_text(document: &Document) -> Option<Cow<'_, str>> {
+    let head = document.head();
+    if head.trim_ascii().is_empty() {
+        return None;
+    }
+    if document.is_object() && !document.is_closed() {
+        return Some(Cow::Owned(String::from_utf8_lossy(&close_truncated(head)).into_owned()));
+    }
+    Some(String::from_utf8_lossy(head))
+}

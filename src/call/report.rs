@@ -1,0 +1,214 @@
+//! A finished call written down as an observation.
+
+use std::borrow::Cow;
+
+use super::{Call, End, Unread, parameters};
+use crate::export::otlp::encode_span;
+use crate::json::{Document, Text, parse};
+use crate::provider::Usage;
+use crate::trace::{Facts, Level, MetadataValue, Observation, Verdict};
+
+type TraceMetadata<'a> = Vec<(Cow<'a, str>, MetadataValue<'a>)>;
+type Metadata<'a> = Vec<(&'static str, MetadataValue<'a>)>;
+
+/// Encodes the span of `call`.
+pub(super) fn write(call: &Call, end: &End<'_>) -> Vec<u8> {
+    let facts = Facts {
+        status: call.response.status(),
+        ending: call.ending(end.details),
+        // "via_upstream" says only that the answer is the upstream's.
+        host_details: end.details.filter(|details| *details != "via_upstream").map(str::to_owned),
+        stream: call.response.is_stream(),
+        answer: call.response.answer(),
+    };
+    let request_model = text(call.request.document(), "model");
+    let model = facts.answer.model.as_deref().or(request_model.as_deref());
+    encode_span(&observation(call, &facts, model, request_model.as_deref()))
+}
+
+fn observation<'a>(
+    call: &'a Call,
+    facts: &'a Facts,
+    model: Option<&'a str>,
+    request_model: Option<&'a str>,
+) -> Observation<'a> {
+    let verdict = Verdict::of(facts);
+    let usage = facts.answer.usage.as_ref();
+    let unpriced = verdict.level == Level::Error || !call.settings.estimate_usage;
+    let labels = &call.settings.labels;
+    let mut tags: Vec<&str> = labels.tags.iter().chain(&call.context.tags).map(String::as_str).collect();
+    tags.dedup();
+    let trace_metadata = trace_metadata(call, facts, model);
+    Observation {
+        trace_id: call.trace_id,
+        span_id: call.span_id,
+        kind: call.route.kind,
+        name: call.route.name,
+        trace_name: Cow::Borrowed(&call.path),
+        times: call.times,
+        model,
+        parameters: parameters::parameters(call.request.document()),
+        input: parameters::input(call.request.document(), call.route.operation),
+        output: output(call, facts),
+        usage_details: usage.map(|usage| usage.buckets.to_json()),
+        cost_is_zero: usage.is_none() && unpriced,
+        user: call.context.user.as_deref(),
+        session: call.context.session.as_deref(),
+        tags,
+        labels,
+        trace_metadata,
+        metadata: observation_metadata(call, facts, request_model),
+        verdict,
+    }
+}
+
+/// What the answer said; a body that says nothing of the kind is shown as it is.
+fn output<'a>(call: &'a Call, facts: &'a Facts) -> Option<Cow<'a, str>> {
+    match &facts.answer.output {
+        Some(output) => Some(Cow::Borrowed(output)),
+        None => call.response.text().and_then(parameters::whole_text),
+    }
+}
+
+fn text(document: &Document, key: &str) -> Option<String> {
+    let member = document.get(key)?;
+    parse::<Text<'_>>(member.value)?.non_empty().map(|text| crate::trace::truncate(text, 256).to_owned())
+}
+
+/// Facts of the trace under the predecessor's names, then what the caller said. A fact wins: a caller's key of the same
+/// name is kept as `caller_…`.
+fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) -> TraceMetadata<'a> {
+    let mut metadata: TraceMetadata<'a> = vec![
+        (Cow::Borrowed("provider"), call.route.provider.into()),
+        (Cow::Borrowed("environment"), call.settings.labels.environment.as_str().into()),
+        (Cow::Borrowed("total_duration_ms"), MetadataValue::Float(call.times.duration_ms())),
+    ];
+    if let Some(status) = facts.status {
+        metadata.push((Cow::Borrowed("status_code"), MetadataValue::Int(i64::from(status))));
+    }
+    if let Some(model) = model {
+        metadata.push((Cow::Borrowed("model"), model.into()));
+    }
+    for (name, value) in speed(call, facts.answer.usage.as_ref()).into_iter().flatten() {
+        metadata.push((Cow::Borrowed(name), MetadataValue::Float(value)));
+    }
+    for (key, value) in &call.context.metadata {
+        let key = if FACTS.contains(&key.as_str()) { Cow::Owned(format!("caller_{key}")) } else { key.into() };
+        metadata.push((key, value.as_str().into()));
+    }
+    metadata
+}
+
+/// Names that only the filter fills.
+const FACTS: [&str; 24] = [
+    "provider",
+    "environment",
+    "total_duration_ms",
+    "status_code",
+    "model",
+    "time_per_token_ms",
+    "throughput_tokens_per_second",
+    "usage_source",
+    "finish_reason",
+    "temperature",
+    "max_tokens",
+    "stream",
+    "stream_complete",
+    "method",
+    "request_id",
+    "response_id",
+    "request_model",
+    "input_bytes",
+    "input_note",
+    "output_bytes",
+    "output_note",
+    "unread_messages",
+    "usage_total_reported",
+    "host_details",
+];
+
+/// Milliseconds per output token, and output tokens per second; absent where the output tokens are unknown or 0.
+#[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+fn speed(call: &Call, usage: Option<&Usage>) -> [Option<(&'static str, f64)>; 2] {
+    let duration = call.times.duration_ms();
+    let Some(tokens) = usage.and_then(|usage| usage.output).filter(|tokens| *tokens > 0) else { return [None, None] };
+    let tokens = tokens as f64;
+    let round = |number: f64| (number * 1000.0).round() / 1000.0;
+    [
+        Some(("time_per_token_ms", round(duration / tokens))),
+        (duration > 0.0).then(|| ("throughput_tokens_per_second", round(tokens / (duration / 1000.0)))),
+    ]
+}
+
+fn observation_metadata<'a>(call: &'a Call, facts: &'a Facts, request_model: Option<&str>) -> Metadata<'a> {
+    let answer = &facts.answer;
+    let mut metadata: Metadata<'a> = Vec::with_capacity(16);
+    metadata.push(("usage_source", if answer.usage.is_some() { "provider" } else { "missing" }.into()));
+    let texts = [
+        ("finish_reason", answer.finish_reason.as_deref()),
+        ("response_id", answer.id.as_deref()),
+        ("request_id", call.request_id.as_deref()),
+        ("host_details", facts.host_details.as_deref()),
+    ];
+    texts.into_iter().for_each(|(name, text)| metadata.extend(text.map(|text| (name, text.into()))));
+    if let Some(asked) = request_model.filter(|asked| answer.model.as_deref().is_some_and(|model| model != *asked)) {
+        metadata.push(("request_model", asked.to_owned().into()));
+    }
+    for name in ["temperature", "max_tokens"] {
+        if let Some(number) = number(call.request.document(), name) {
+            metadata.push((name, number));
+        }
+    }
+    if facts.stream {
+        let complete = facts.ending == crate::trace::Ending::Complete && !answer.unfinished;
+        metadata.push(("stream_complete", MetadataValue::Bool(complete)));
+    }
+    if let Some(reported) = answer.usage.as_ref().and_then(odd_total) {
+        metadata.push(("usage_total_reported", MetadataValue::Int(i64::try_from(reported).unwrap_or(i64::MAX))));
+    }
+    if answer.unread_messages > 0 {
+        metadata.push(("unread_messages", MetadataValue::Int(i64::from(answer.unread_messages))));
+    }
+    add_gaps(call, &mut metadata);
+    metadata
+}
+
+/// A reported total that is not the sum of the buckets.
+fn odd_total(usage: &Usage) -> Option<u64> {
+    usage.total.filter(|total| *total != usage.buckets.total())
+}
+
+fn number(document: &Document, key: &str) -> Option<MetadataValue<'static>> {
+    let value = document.get(key).filter(|member| member.complete)?.value;
+    let whole = parse::<i64>(value).map(MetadataValue::Int);
+    whole.or_else(|| parse::<f64>(value).map(MetadataValue::Float))
+}
+
+/// What is missing of input and output, and why: a gap is said, never hidden.
+fn add_gaps(call: &Call, metadata: &mut Metadata<'_>) {
+    let (request, response) = (&call.request, &call.response);
+    let input = note(request.unread(), request.memory_short(), request.is_cut(), request.encoding_problem());
+    let output = note(response.unread(), response.memory_short(), response.is_cut(), response.encoding_problem());
+    for (note, size, names) in [
+        (input, request.wire.size, ("input_note", "input_bytes")),
+        (output, response.wire.size, ("output_note", "output_bytes")),
+    ] {
+        if let Some(note) = note {
+            metadata.push((names.0, note.into()));
+            metadata.push((names.1, size.into()));
+        }
+    }
+}
+
+fn note(unread: Option<Unread>, memory_short: bool, cut: bool, encoding: Option<String>) -> Option<String> {
+    let text = match unread {
+        Some(Unread::TooLarge) => "a piece larger than max_read was not read",
+        Some(Unread::NotAvailable) => "not available (buffered to disk)",
+        Some(Unread::BeyondScan) => "longer than is looked at (16 MiB)",
+        None if encoding.is_some() => return encoding,
+        None if memory_short => "not kept: memory_budget used up",
+        None if cut => "cut at its limit",
+        None => return None,
+    };
+    Some(text.to_owned())
+}

@@ -1,0 +1,107 @@
+//! The request's side of a call: its body, inflated where it is compressed, kept up to `max_input_bytes`.
+
+use std::rc::Rc;
+
+use super::{Piece, Unread};
+use crate::budget::Budget;
+use crate::config::Settings;
+use crate::decode::{Encoding, Inflater};
+use crate::json::{Document, Limits};
+
+/// Bytes of a body that are looked at; what is behind them is only counted, so that a callback's work is bounded.
+pub(super) const SCAN_MAX: usize = 16 * 1024 * 1024;
+/// Kept of each top-level member that begins behind the captured beginning.
+pub(super) const MEMBER_MAX: usize = 64 * 1024;
+
+/// A body as it passes: sizes, encoding, and why parts of it were not read.
+#[derive(Debug)]
+pub(super) struct Wire {
+    encoding: Encoding,
+    inflater: Option<Inflater>,
+    /// Bytes that passed.
+    pub size: usize,
+    pub unread: Option<Unread>,
+}
+
+impl Wire {
+    pub(super) fn new(content_encoding: Option<&[u8]>) -> Self {
+        let encoding = Encoding::from_header(content_encoding.unwrap_or_default());
+        Self { inflater: Inflater::new(&encoding), encoding, size: 0, unread: None }
+    }
+
+    /// Takes a piece; hands out its bytes, inflated.
+    pub(super) fn push(&mut self, piece: Piece<'_>, on_bytes: &mut impl FnMut(&[u8])) {
+        match piece {
+            Piece::Unread(size, why) => {
+                self.size = self.size.saturating_add(size);
+                self.unread.get_or_insert(why);
+            }
+            Piece::Bytes(bytes) => {
+                self.size = self.size.saturating_add(bytes.len());
+                match (&mut self.inflater, &self.encoding) {
+                    (Some(inflater), _) => inflater.push(bytes, on_bytes),
+                    (None, Encoding::Other(_)) => {}
+                    (None, _) => on_bytes(bytes),
+                }
+            }
+        }
+    }
+
+    /// The bytes have an encoding that is not read.
+    pub(super) fn is_opaque(&self) -> bool {
+        matches!(self.encoding, Encoding::Other(_))
+    }
+
+    /// Why the content could not be decoded, for the trace.
+    pub(super) fn encoding_problem(&self) -> Option<String> {
+        match (&self.encoding, self.inflater.as_ref().and_then(Inflater::error)) {
+            (Encoding::Other(name), _) => Some(format!("not decoded: {name}")),
+            (_, Some(crate::decode::InflateError::Corrupt)) => Some("corrupt content-encoding".to_owned()),
+            (_, Some(crate::decode::InflateError::TooLong)) => Some("longer than is inflated (32 MiB)".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct RequestSide {
+    pub wire: Wire,
+    document: Document,
+}
+
+impl RequestSide {
+    pub(super) fn new(content_encoding: Option<&[u8]>, settings: &Settings, budget: &Rc<Budget>) -> Self {
+        let limits = Limits { head: settings.capture.input, member: MEMBER_MAX.min(settings.capture.input) };
+        Self { wire: Wire::new(content_encoding), document: Document::new(limits, budget.lease()) }
+    }
+
+    pub(super) fn wants_bytes(&self) -> bool {
+        !self.wire.is_opaque() && self.document.seen() < SCAN_MAX
+    }
+
+    pub(super) fn push(&mut self, piece: Piece<'_>) {
+        self.wire.push(piece, &mut |bytes| self.document.push(bytes));
+    }
+
+    pub(super) fn document(&self) -> &Document {
+        &self.document
+    }
+
+    pub(super) fn memory_short(&self) -> bool {
+        self.document.memory_short()
+    }
+
+    /// More was seen than is kept.
+    pub(super) fn is_cut(&self) -> bool {
+        !self.document.is_whole() && !self.memory_short()
+    }
+
+    pub(super) fn unread(&self) -> Option<Unread> {
+        self.wire.unread
+    }
+
+    pub(super) fn encoding_problem(&self) -> Option<String> {
+        self.wire.encoding_problem()
+    }
+}

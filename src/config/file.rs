@@ -1,0 +1,274 @@
+//! The configuration as users write it: every key with its type, default and meaning.
+//!
+//! The field docs are the users' docs: the table in the README is made from them (`make docs`).
+
+use serde_json::value::RawValue;
+use std::fmt;
+
+use super::values::{Count, Flag, LogLevel, Words};
+use super::{Endpoint, EndpointError, Secret};
+use crate::json;
+
+/// Why a configuration is refused; the message names the key and the remedy, never a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The text is not a JSON object.
+    NotJson(String),
+    /// A key that does not exist.
+    UnknownKey(String),
+    /// A value of the wrong type or out of its range.
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value, and what to write.
+        problem: String,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson(problem) => write!(f, "the configuration is not a JSON object ({problem})"),
+            Self::UnknownKey(key) => match nearest(key) {
+                Some(known) => write!(f, "unknown key `{key}`; did you mean `{known}`?"),
+                None => write!(f, "unknown key `{key}`; the README lists all keys"),
+            },
+            Self::Value { key, problem } => write!(f, "{key}: {problem}"),
+        }
+    }
+}
+
+impl From<(&'static str, EndpointError)> for ConfigError {
+    fn from((key, error): (&'static str, EndpointError)) -> Self {
+        Self::Value { key, problem: error.to_string() }
+    }
+}
+
+/// Declares the keys once: the struct, its defaults and how each is read.
+macro_rules! config_keys {
+    ($($(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr;)*) => {
+        /// The configuration, as parsed.
+        #[derive(Debug, Clone)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        pub struct ConfigFile {
+            $($(#[doc = $doc])+ pub $key: $kind,)*
+        }
+
+        impl Default for ConfigFile {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+
+        /// All keys, in the order of the documentation, with their defaults as text.
+        pub const KEYS: &[&str] = &[$(stringify!($key)),*];
+
+        impl ConfigFile {
+            fn set(&mut self, key: &str, value: &RawValue) -> Result<(), ConfigError> {
+                match key {
+                    $(stringify!($key) => self.$key = read(stringify!($key), value)?,)*
+                    _ => return Err(ConfigError::UnknownKey(key.chars().take(60).collect())),
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+config_keys! {
+    /// `true` switches tracing on; while it is `false` the filter does nothing.
+    langfuse_enabled: Flag = Flag(false);
+    /// Public key of the Langfuse project. Default: the environment variable `LANGFUSE_PUBLIC_KEY` of the module. `{vault://env/my-key}` reads the variable `MY_KEY`.
+    langfuse_public_key: Option<Secret> = None;
+    /// Secret key of the Langfuse project. Default: the environment variable `LANGFUSE_SECRET_KEY`. `{vault://env/my-key}` reads the variable `MY_KEY`. Never logged.
+    langfuse_secret_key: Option<Secret> = None;
+    /// Base URL of Langfuse, or the URL of one of its APIs (`…/api/public/otel/v1/traces`, `…/api/public/ingestion`). Default: `LANGFUSE_BASE_URL`, else `https://cloud.langfuse.com`.
+    langfuse_endpoint: Option<String> = None;
+    /// Envoy: name of the cluster to call; WasmX: address. Default: `host:port` of the endpoint.
+    langfuse_upstream: Option<String> = None;
+    /// Milliseconds that one export call may take (1 to 600000).
+    langfuse_timeout: Count = Count(5000);
+    /// Environment of the traces: lower case letters, digits, `-` and `_`, at most 40. Default: `LANGFUSE_TRACING_ENVIRONMENT`, else `production`.
+    environment: Option<String> = None;
+    /// Release of the traces. Default: `LANGFUSE_RELEASE`, else none.
+    release: Option<String> = None;
+    /// Version of the traces.
+    version: Option<String> = None;
+    /// Tags put on every trace.
+    tags: Words = Words(Vec::new());
+    /// What is written to the gateway's log: `debug`, `info`, `warn` or `error`. Lines that an operator must see (start, disabled, wrong keys, first drop) are always written, at warn.
+    log_level: LogLevel = LogLevel::Info;
+    /// Paths that are not traced: equal, or a prefix that ends at a `/`.
+    ignore_paths: Words = Words(["/v1/models", "/health", "/metrics", "/status"].map(str::to_owned).into());
+    /// Bytes of a request body that are kept (at most 16 MiB); a longer input is cut there and its size recorded.
+    max_input_bytes: Count = Count(1024 * 1024);
+    /// Bytes of an answer that are kept (at most 16 MiB); a longer output is cut there and its size recorded.
+    max_output_bytes: Count = Count(1024 * 1024);
+    /// Largest piece of a body that is read at once on WasmX, in bytes; a larger one is passed over and its size recorded.
+    max_read: Count = Count(4 * 1024 * 1024);
+    /// Bytes that all captures and queues of one VM may hold; beyond it, calls are traced without content.
+    memory_budget: Count = Count(64 * 1024 * 1024);
+    /// `false`: where the provider states no usage, Langfuse must not estimate it (sends cost 0).
+    estimate_usage: Flag = Flag(true);
+    /// Traces that wait for export at the most; the oldest is dropped and counted.
+    queue_max_items: Count = Count(20_000);
+    /// Bytes of traces that wait for export at the most; the oldest is dropped and counted.
+    queue_max_bytes: Count = Count(32 * 1024 * 1024);
+    /// Traces in one export call at the most.
+    batch_max_items: Count = Count(1000);
+    /// Bytes of traces in one export call at the most; a single larger trace goes alone.
+    batch_max_bytes: Count = Count(4 * 1024 * 1024);
+    /// Milliseconds that a trace waits for others before it is sent.
+    batch_max_age: Count = Count(2000);
+    /// Milliseconds for which a batch that Langfuse does not take is tried again before it is dropped and counted.
+    retry_max_age: Count = Count(300_000);
+    /// Accepted from configurations of the predecessor, without effect (as there).
+    enabled: Option<Flag> = None;
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(key: &'static str, value: &'a RawValue) -> Result<T, ConfigError> {
+    serde_json::from_str(value.get()).map_err(|error| {
+        // serde_json adds " at line 1 column 5", which means nothing for one value.
+        let text = error.to_string();
+        let problem = text.split(" at line ").next().unwrap_or_default().to_owned();
+        let problem = if problem.starts_with("must be") { problem } else { "must be a string".to_owned() };
+        ConfigError::Value { key, problem }
+    })
+}
+
+impl ConfigFile {
+    /// Parses the configuration's text; nothing at all is the default configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first key that is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let bytes = bytes.trim_ascii();
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        // Kong 3.4 holds configurations as strings; one quoted twice is still meant.
+        if bytes.first() == Some(&b'"')
+            && let Ok(text) = serde_json::from_slice::<String>(bytes)
+        {
+            return Self::parse_object(text.trim().as_bytes());
+        }
+        Self::parse_object(bytes)
+    }
+
+    fn parse_object(bytes: &[u8]) -> Result<Self, ConfigError> {
+        if bytes.first() != Some(&b'{') {
+            let remedy = "Envoy: give it as google.protobuf.StringValue, not as Struct";
+            return Err(ConfigError::NotJson(remedy.to_owned()));
+        }
+        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+            return Err(ConfigError::NotJson(format!("line {} column {}", error.line(), error.column())));
+        }
+        let mut file = Self::default();
+        for (key, value) in json::object_members(bytes) {
+            if !json::is_null(value.get().as_bytes()) {
+                file.set(&key, value)?;
+            }
+        }
+        file.check_ranges()?;
+        Ok(file)
+    }
+
+    fn check_ranges(&self) -> Result<(), ConfigError> {
+        const MIB: u64 = 1024 * 1024;
+        let ranges = [
+            ("langfuse_timeout", self.langfuse_timeout, 1, 600_000),
+            ("max_input_bytes", self.max_input_bytes, 0, 16 * MIB),
+            ("max_output_bytes", self.max_output_bytes, 0, 16 * MIB),
+            ("max_read", self.max_read, 0, 64 * MIB),
+            ("memory_budget", self.memory_budget, MIB, 1024 * MIB),
+            ("queue_max_items", self.queue_max_items, 1, 1_000_000),
+            ("queue_max_bytes", self.queue_max_bytes, MIB, 1024 * MIB),
+            ("batch_max_items", self.batch_max_items, 1, 10_000),
+            ("batch_max_bytes", self.batch_max_bytes, 1024, 64 * MIB),
+            ("batch_max_age", self.batch_max_age, 0, 600_000),
+            ("retry_max_age", self.retry_max_age, 0, 86_400_000),
+        ];
+        for (key, Count(value), min, max) in ranges {
+            if !(min..=max).contains(&value) {
+                return Err(ConfigError::Value { key, problem: format!("must be {min} to {max}") });
+            }
+        }
+        if let Some(url) = &self.langfuse_endpoint {
+            Endpoint::parse(url).map_err(|error| ConfigError::from(("langfuse_endpoint", error)))?;
+        }
+        Ok(())
+    }
+}
+
+/// The known key that most resembles `key`, if one does.
+fn nearest(key: &str) -> Option<&'static str> {
+    let close = |known: &&&str| distance(key, known) <= 2 || known.ends_with(&format!("_{key}"));
+    KEYS.iter().filter(close).min_by_key(|known| distance(key, known)).copied()
+}
+
+/// Levenshtein distance; keys are short.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(row.first_mut().unwrap_or(&mut 0), i + 1);
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let best = (diagonal + usize::from(x != y)).min(left + 1).min(*cell + 1);
+            (diagonal, left) = (*cell, best);
+            *cell = best;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        ConfigFile::parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn strings_stand_for_booleans_numbers_and_lists() {
+        let text =
+            r#"{"langfuse_enabled":"true","langfuse_timeout":"250","tags":"a, b,","max_read":5e3,"release":null}"#;
+        let file = ConfigFile::parse(text.as_bytes()).unwrap();
+        assert_eq!((file.langfuse_enabled, file.langfuse_timeout), (Flag(true), Count(250)));
+        assert_eq!(
+            (file.tags.0, file.max_read, file.release),
+            (vec!["a".to_owned(), "b".to_owned()], Count(5000), None)
+        );
+        let quoted = serde_json::to_string(text).unwrap();
+        assert_eq!(ConfigFile::parse(quoted.as_bytes()).unwrap().langfuse_timeout, Count(250));
+        assert_eq!(ConfigFile::parse(b"").unwrap().langfuse_enabled, Flag(false));
+    }
+
+    #[test]
+    fn errors_name_the_key_and_the_remedy() {
+        for (text, message) in [
+            (r#"{"langfuse_enable":true}"#, "unknown key `langfuse_enable`; did you mean `langfuse_enabled`?"),
+            (r#"{"secret_key":"x"}"#, "unknown key `secret_key`; did you mean `langfuse_secret_key`?"),
+            (r#"{"zzz":1}"#, "unknown key `zzz`; the README lists all keys"),
+            (r#"{"langfuse_enabled":"yes"}"#, "langfuse_enabled: must be true or false"),
+            (r#"{"langfuse_timeout":-1}"#, "langfuse_timeout: must be a whole number, 0 or more"),
+            (r#"{"langfuse_timeout":0}"#, "langfuse_timeout: must be 1 to 600000"),
+            (r#"{"log_level":"loud"}"#, "log_level: must be debug, info, warn or error"),
+            (r#"{"environment":5}"#, "environment: must be a string"),
+            (r#"{"tags":[1]}"#, "tags: must be a list of strings"),
+            ("{\"a\":\n", "the configuration is not a JSON object (line 1 column 5)"),
+        ] {
+            assert_eq!(error(text), message, "{text}");
+        }
+        assert!(error("\u{a}\u{10}").contains("StringValue"));
+        assert!(error(r#"{"langfuse_endpoint":"cloud"}"#).starts_with("langfuse_endpoint: must begin with https://"));
+    }
+
+    #[test]
+    fn no_secret_is_shown_by_debug_or_an_error() {
+        let text = r#"{"langfuse_secret_key":"sk-lf-1","langfuse_public_key":"pk-lf-1","langfuse_timeout":"sk-lf-2"}"#;
+        assert!(!error(text).contains("-lf-"));
+        let file = ConfigFile::parse(br#"{"langfuse_secret_key":"sk-lf-1","langfuse_public_key":"pk-lf-1"}"#).unwrap();
+        assert!(!format!("{file:?}").contains("-lf-"));
+    }
+}

@@ -1,0 +1,14 @@
+//! From the bytes on the wire to messages: content encodings, and the framings in which streams arrive.
+
+mod encoding;
+mod lines;
+mod sniff;
+mod sse;
+
+pub use encoding::{Encoding, InflateError, Inflater};
+pub use lines::LineDecoder;
+pub use sniff::{Framing, Sniffer};
+pub use sse::{SseDecoder, SseEvent};
+
+/// Longest single message of a stream that is read, in bytes; a longer one is passed over and counted.
+pub const MESSAGE_MAX: usize = 1024 * 1024;

@@ -1,0 +1,24 @@
+//! The export call's headers (docs/design.md, "Export"). `content-length` is the host's to add.
+
+use crate::config::Target;
+
+/// Names and values of a callout's headers.
+pub type HeaderList<'a> = Vec<(&'static str, &'a str)>;
+
+/// Headers of a batch for `target`; `path` is that of its endpoint.
+#[must_use]
+pub fn headers<'a>(target: &'a Target, path: &'a str) -> HeaderList<'a> {
+    vec![
+        (":method", "POST"),
+        (":path", path),
+        (":authority", &target.endpoint.authority),
+        (":scheme", if target.endpoint.https { "https" } else { "http" }),
+        ("content-type", "application/x-protobuf"),
+        ("authorization", target.authorization.expose()),
+        // 4 = written at once; without it traces appear up to ten minutes later.
+        ("x-langfuse-ingestion-version", "4"),
+        ("x-langfuse-sdk-name", env!("CARGO_PKG_NAME")),
+        ("x-langfuse-sdk-version", env!("CARGO_PKG_VERSION")),
+        ("user-agent", concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"))),
+    ]
+}

@@ -1,0 +1,156 @@
+//! What the filter asks of the host, safe: every status other than OK is "none", every value is bytes.
+
+use std::alloc::{Layout, alloc};
+use std::ptr;
+
+use super::abi::{self, BufferType, MapType, OK, Severity};
+use crate::context::Header;
+
+/// Memory that the host fills and hands over (`proxy_on_memory_allocate`).
+///
+/// A null pointer tells the host that there is none; it then fails the call that wanted it.
+pub(super) fn allocate(size: usize) -> *mut u8 {
+    match Layout::array::<u8>(size) {
+        Ok(_) if size == 0 => ptr::dangling_mut(),
+        // SAFETY: the layout has a size of at least 1.
+        Ok(layout) => unsafe { alloc(layout) },
+        Err(_) => ptr::null_mut(),
+    }
+}
+
+/// Calls `call` with places for a pointer and a length, and takes over the memory that it names.
+fn receive(call: impl FnOnce(&mut *mut u8, &mut usize) -> u32) -> Result<Vec<u8>, u32> {
+    let (mut data, mut len) = (ptr::null_mut(), 0);
+    let status = call(&mut data, &mut len);
+    if status != OK {
+        return Err(status);
+    }
+    if data.is_null() || len == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the host got this memory from `allocate(len)`, has filled it, and has given it up.
+    Ok(unsafe { Vec::from_raw_parts(data, len, len) })
+}
+
+/// Nanoseconds since 1970; 0 where the host does not say.
+pub(super) fn now() -> u64 {
+    let mut time = 0;
+    abi::proxy_get_current_time_nanoseconds(&mut time);
+    time
+}
+
+/// Writes a line to the gateway's log.
+pub(super) fn log(severity: Severity, line: &str) {
+    // SAFETY: pointer and length are those of a string.
+    unsafe { abi::proxy_log(severity as u32, line.as_ptr(), line.len()) };
+}
+
+/// `size` bytes of a buffer, from its start; none where the host does not have them in memory. (WasmX ignores the start
+/// and corrupts memory where less than the whole buffer is asked for.)
+pub(super) fn buffer(kind: BufferType, size: usize) -> Option<Vec<u8>> {
+    // SAFETY: the call writes to the two places alone.
+    let bytes = receive(|data, len| unsafe { abi::proxy_get_buffer_bytes(kind as u32, 0, size, data, len) });
+    bytes.ok().filter(|bytes| !bytes.is_empty())
+}
+
+/// One header (the first of that name); none where there is none.
+pub(super) fn header(kind: MapType, name: &str) -> Option<Vec<u8>> {
+    // SAFETY: pointer and length are those of a string; the call writes to the two places alone.
+    receive(|data, len| unsafe { abi::proxy_get_header_map_value(kind as u32, name.as_ptr(), name.len(), data, len) })
+        .ok()
+}
+
+/// A header map, as the host serialises it; empty where there is none.
+pub(super) fn header_pairs(kind: MapType) -> Vec<u8> {
+    // SAFETY: the call writes to the two places alone.
+    receive(|data, len| unsafe { abi::proxy_get_header_map_pairs(kind as u32, data, len) }).unwrap_or_default()
+}
+
+/// The headers in a serialised map; those that its numbers do not cover are left out.
+pub(super) fn parse_pairs(bytes: &[u8]) -> Vec<Header<'_>> {
+    let number = |at: usize| {
+        let bytes: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let Some(count) = number(0).filter(|count| *count <= bytes.len() / 8) else { return Vec::new() };
+    let mut headers = Vec::with_capacity(count);
+    let mut at = 4 + count * 8;
+    for pair in 0..count {
+        let (Some(key_len), Some(value_len)) = (number(4 + pair * 8), number(8 + pair * 8)) else { break };
+        // Each text ends with a zero byte that its length does not count.
+        let value_at = at.saturating_add(key_len).saturating_add(1);
+        let end = value_at.saturating_add(value_len);
+        let (Some(key), Some(value)) = (bytes.get(at..value_at - 1), bytes.get(value_at..end)) else { break };
+        headers.push((key, value));
+        at = end.saturating_add(1);
+    }
+    headers
+}
+
+fn serialise_pairs(pairs: &[(&str, &str)]) -> Vec<u8> {
+    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let texts: usize = pairs.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
+    let mut bytes = Vec::with_capacity(4 + pairs.len() * 8 + texts);
+    bytes.extend_from_slice(&number(pairs.len()));
+    for (key, value) in pairs {
+        bytes.extend_from_slice(&number(key.len()));
+        bytes.extend_from_slice(&number(value.len()));
+    }
+    for text in pairs.iter().flat_map(|(key, value)| [key, value]) {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// A property; the status where there is none, which tells hosts apart.
+pub(super) fn property(path: &[&str]) -> Result<Vec<u8>, u32> {
+    let path = path.join("\0");
+    // SAFETY: pointer and length are those of a string; the call writes to the two places alone.
+    receive(|data, len| unsafe { abi::proxy_get_property(path.as_ptr(), path.len(), data, len) })
+}
+
+/// An HTTP call of the root context; its token, or the host's status.
+pub(super) fn http_call(upstream: &str, headers: &[(&str, &str)], body: &[u8], timeout_ms: u32) -> Result<u32, u32> {
+    let (headers, trailers) = (serialise_pairs(headers), serialise_pairs(&[]));
+    let mut token = 0;
+    // SAFETY: pointers and lengths are those of live slices; the call writes to the token alone.
+    let status = unsafe {
+        abi::proxy_http_call(
+            upstream.as_ptr(),
+            upstream.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            timeout_ms,
+            &mut token,
+        )
+    };
+    if status == OK { Ok(token) } else { Err(status) }
+}
+
+/// Sets the tick of the root context; only once, and only while it is configured.
+pub(super) fn set_tick_period(period_ms: u32) {
+    abi::proxy_set_tick_period_milliseconds(period_ms);
+}
+
+/// Makes `context` the one for which calls are made.
+pub(super) fn set_effective_context(context: u32) {
+    abi::proxy_set_effective_context(context);
+}
+
+/// Defines a counter metric; none where the host refuses.
+pub(super) fn define_counter(name: &str) -> Option<u32> {
+    let mut metric = 0;
+    // SAFETY: pointer and length are those of a string; the call writes to the number alone.
+    let status = unsafe { abi::proxy_define_metric(abi::METRIC_COUNTER, name.as_ptr(), name.len(), &mut metric) };
+    (status == OK).then_some(metric)
+}
+
+/// Adds to a counter metric.
+pub(super) fn increment(metric: u32, by: u64) {
+    abi::proxy_increment_metric(metric, i64::try_from(by).unwrap_or(i64::MAX));
+}

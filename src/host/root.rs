@@ -1,0 +1,233 @@
+//! One root context: its configuration, its exporter, and the tick that drives it.
+//!
+//! Export calls are made from the tick alone, one at a time: on WasmX anything else leaks connections or crashes the
+//! worker. The tick is set once and never changed, for the same reason.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::abi::{BufferType, MapType};
+use super::vm::{HostKind, Vm};
+use super::{hostcalls, log};
+use crate::config::{Activation, LogLevel, Settings, Target};
+use crate::counters::Counters;
+use crate::export::otlp::Resource;
+use crate::export::{self, Exporter, Note, Reply};
+
+/// Period of the tick, milliseconds: how soon a full batch leaves, and at most this many batches a second.
+const TICK_MS: u32 = 100;
+const MS: u64 = 1_000_000;
+/// How often a filter that cannot trace says so, and how often drops are reported.
+const REMIND_NS: u64 = 60_000 * MS;
+
+/// What a configured root works with.
+#[derive(Debug)]
+struct Active {
+    settings: Rc<Settings>,
+    target: Target,
+    path: String,
+    exporter: Exporter,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Root {
+    id: u32,
+    active: RefCell<Option<Active>>,
+    /// Why the filter is disabled although it was meant to trace.
+    problem: RefCell<Option<String>>,
+    counters: Rc<Counters>,
+    ticking: Cell<bool>,
+    last_tick: Cell<u64>,
+    last_reminder: Cell<u64>,
+    drops_reported: Cell<u64>,
+}
+
+impl Root {
+    pub(super) fn new(id: u32) -> Self {
+        Self {
+            id,
+            active: RefCell::default(),
+            problem: RefCell::default(),
+            counters: Rc::default(),
+            ticking: Cell::new(false),
+            last_tick: Cell::new(0),
+            last_reminder: Cell::new(0),
+            drops_reported: Cell::new(0),
+        }
+    }
+
+    pub(super) fn is_tracing(&self) -> bool {
+        self.active.try_borrow().is_ok_and(|active| active.is_some())
+    }
+
+    /// What a stream needs of its root.
+    pub(super) fn settings(&self) -> Option<(Rc<Settings>, Rc<Counters>)> {
+        let active = self.active.try_borrow().ok()?;
+        Some((Rc::clone(&active.as_ref()?.settings), Rc::clone(&self.counters)))
+    }
+
+    /// Takes the configuration; false where Envoy should refuse it. May be called again: the last one counts.
+    pub(super) fn configure(&self, vm: &Vm, size: usize) -> bool {
+        let bytes = if size == 0 { None } else { hostcalls::buffer(BufferType::PluginConfiguration, size) };
+        let accepted = match Settings::load(&bytes.unwrap_or_default(), &|name| std::env::var(name).ok()) {
+            Ok(settings) => {
+                self.apply(vm, settings);
+                true
+            }
+            Err(error) => {
+                self.disable(format!("configuration refused: {error}"));
+                // A root that answers false kills a WasmX worker.
+                vm.detect_host_in_root() != HostKind::Envoy
+            }
+        };
+        self.start_ticking();
+        accepted
+    }
+
+    fn apply(&self, vm: &Vm, settings: Settings) {
+        vm.shared.budget.set_limit(settings.memory_budget);
+        settings.warnings.iter().for_each(|warning| log::operator(&format!("ai-tracing: {warning}")));
+        let target = match &settings.activation {
+            Activation::Ready(target) => target.clone(),
+            Activation::Incomplete(problem) => return self.disable(problem.clone()),
+            Activation::Off => {
+                self.replace(None);
+                return log::line(settings.log_level, LogLevel::Info, || {
+                    "ai-tracing: langfuse_enabled is false: nothing is traced".to_owned()
+                });
+            }
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        log::operator(&format!("ai-tracing {version}: tracing to Langfuse at {}", target.endpoint.base_url()));
+        let exporter = Exporter::new(settings.export, target.timeout_ms, &vm.shared.budget, &self.counters);
+        let path = target.endpoint.otlp_path();
+        self.replace(Some(Active { settings: Rc::new(settings), target, path, exporter }));
+    }
+
+    fn disable(&self, problem: String) {
+        log::operator(&format!("ai-tracing: disabled, traffic is not traced: {problem}"));
+        self.replace(None);
+        self.last_reminder.set(hostcalls::now());
+        if let Ok(mut slot) = self.problem.try_borrow_mut() {
+            *slot = Some(problem);
+        }
+    }
+
+    fn replace(&self, active: Option<Active>) {
+        if let Ok(mut slot) = self.active.try_borrow_mut() {
+            *slot = active;
+        }
+        if let Ok(mut slot) = self.problem.try_borrow_mut() {
+            *slot = None;
+        }
+    }
+
+    fn start_ticking(&self) {
+        if !self.ticking.replace(true) {
+            hostcalls::set_tick_period(TICK_MS);
+        }
+    }
+
+    /// Takes the span of a call that is over.
+    pub(super) fn offer(&self, span: Vec<u8>, now: u64) {
+        if let Ok(mut active) = self.active.try_borrow_mut()
+            && let Some(active) = active.as_mut()
+        {
+            active.exporter.offer(span, now);
+        }
+    }
+
+    /// Runs the export. Timers may come doubled or early after an instance was re-created: those do nothing.
+    pub(super) fn tick(&self, vm: &Vm) {
+        let now = hostcalls::now();
+        let last = self.last_tick.get();
+        if now >= last && now - last < u64::from(TICK_MS) / 2 * MS {
+            return;
+        }
+        self.last_tick.set(now);
+        self.export(vm, now);
+        self.remind(now);
+        if vm.host() == HostKind::Envoy {
+            vm.metrics.publish(&self.counters);
+        }
+    }
+
+    fn export(&self, vm: &Vm, now: u64) {
+        let Ok(mut active) = self.active.try_borrow_mut() else { return };
+        let Some(Active { settings, target, path, exporter }) = active.as_mut() else { return };
+        let service_name = if vm.host() == HostKind::WasmX { "kong" } else { "envoy" };
+        let resource = Resource { service_name, environment: &settings.labels.environment };
+        let Some(dispatch) = exporter.poll(now, false, resource) else { return };
+        let headers = export::headers(target, path);
+        let token = hostcalls::http_call(&target.upstream, &headers, &dispatch.body, target.timeout_ms);
+        let note = exporter.dispatched(now, token.ok());
+        report(note, target, settings.log_level);
+    }
+
+    /// An answer to an export call.
+    pub(super) fn call_answered(&self, token: u32, header_count: u32) {
+        let read = |name| if header_count == 0 { None } else { hostcalls::header(MapType::CallResponseHeaders, name) };
+        let status = read(":status").and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
+        let retry_after = read("retry-after").and_then(|value| export::retry_after(&value));
+        let Ok(mut active) = self.active.try_borrow_mut() else { return };
+        let Some(Active { settings, target, exporter, .. }) = active.as_mut() else { return };
+        let note = exporter.answered(hostcalls::now(), token, Reply { status, retry_after });
+        report(note, target, settings.log_level);
+    }
+
+    /// Says again, once a minute, what an operator should not overlook. The first drop is reported at once.
+    fn remind(&self, now: u64) {
+        let dropped = self.counters.dropped();
+        let due = now.saturating_sub(self.last_reminder.get()) >= REMIND_NS;
+        let new_drops = dropped > self.drops_reported.get();
+        if new_drops && (due || self.drops_reported.get() == 0) {
+            self.drops_reported.set(dropped);
+            self.last_reminder.set(now);
+            log::operator(&format!("ai-tracing: {dropped} traces dropped so far; the metrics tell the reasons"));
+        }
+        if due && let Some(problem) = self.problem.try_borrow().ok().and_then(|problem| problem.clone()) {
+            self.last_reminder.set(now);
+            log::operator(&format!("ai-tracing: disabled, traffic is not traced: {problem}"));
+        }
+    }
+
+    /// The root is about to end.
+    pub(super) fn done(&self) {
+        let pending = self.active.try_borrow().ok().and_then(|active| Some(active.as_ref()?.exporter.pending()));
+        if let Some(pending) = pending.filter(|pending| *pending > 0) {
+            log::operator(&format!("ai-tracing: root context {} ends with {pending} traces not sent", self.id));
+        }
+    }
+}
+
+/// Words a note of the exporter.
+fn report(note: Option<Note>, target: &Target, threshold: LogLevel) {
+    let Some(note) = note else { return };
+    let url = target.endpoint.base_url();
+    let upstream = &target.upstream;
+    let text = match note {
+        Note::Connected => return log::operator(&format!("ai-tracing: connected to Langfuse at {url}")),
+        Note::WrongKeys(status) => format!(
+            "Langfuse at {url} refuses the keys (HTTP {status}): check langfuse_public_key and langfuse_secret_key; \
+             asking again every minute"
+        ),
+        Note::Unreachable(None) => format!(
+            "no answer from Langfuse at {url} (called as {upstream}): check that the host can be found (resolver) and \
+             reached; trying again"
+        ),
+        Note::Unreachable(Some(status)) => {
+            format!("Langfuse at {url} answers HTTP {status} (called as {upstream}); trying again")
+        }
+        Note::CannotCall => format!(
+            "the gateway cannot call `{upstream}`: define a cluster of that name (Envoy) or a valid address (Kong), or \
+             set langfuse_upstream; trying again"
+        ),
+        Note::Refused(status) => {
+            return log::line(threshold, LogLevel::Warn, || {
+                format!("ai-tracing: Langfuse at {url} refused a batch for good (HTTP {status})")
+            });
+        }
+    };
+    log::operator(&format!("ai-tracing: {text}"));
+}

@@ -1,0 +1,140 @@
+//! What lives in one VM: its contexts, and what they share.
+//!
+//! Several filters (root contexts) may share a VM on both hosts; each has its own configuration and queue, all draw on
+//! one budget. The VM has one thread. Contexts are handed out as `Rc`, so that a host that calls back while it is being
+//! called finds a context busy, not the table.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+
+use super::hostcalls;
+use super::metrics::Metrics;
+use super::root::Root;
+use super::stream::Stream;
+use crate::call::Shared;
+
+/// Which host this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostKind {
+    /// Not known yet: the rules of both hold.
+    Unknown,
+    /// Envoy.
+    Envoy,
+    /// ngx_wasm_module (Kong, nginx).
+    WasmX,
+}
+
+/// Context ids are small numbers in sequence: multiplying spreads them enough.
+#[derive(Debug, Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+    fn write_u32(&mut self, id: u32) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+type ById<T> = RefCell<HashMap<u32, T, BuildHasherDefault<IdHasher>>>;
+
+/// See the module's documentation.
+pub(super) struct Vm {
+    roots: ById<Rc<Root>>,
+    streams: ById<Rc<RefCell<Stream>>>,
+    host: Cell<HostKind>,
+    /// Budget and ids.
+    pub shared: Shared,
+    /// Host metrics.
+    pub metrics: Metrics,
+}
+
+/// Until a configuration says otherwise.
+const DEFAULT_BUDGET: usize = 64 * 1024 * 1024;
+
+impl Vm {
+    fn new() -> Rc<Self> {
+        Rc::new(Self {
+            roots: RefCell::default(),
+            streams: RefCell::default(),
+            host: Cell::new(HostKind::Unknown),
+            shared: Shared::new(DEFAULT_BUDGET),
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// The VM of this thread.
+    pub(super) fn get() -> Rc<Self> {
+        thread_local!(static VM: Rc<Vm> = Vm::new());
+        VM.with(Rc::clone)
+    }
+
+    /// Begins a context: a root, or (where `root` is one) a stream of it. Streams of a root that does not trace are
+    /// not kept, so that they cost nothing more.
+    pub(super) fn create(&self, id: u32, root: u32) {
+        if root == 0 {
+            if let Ok(mut roots) = self.roots.try_borrow_mut() {
+                roots.insert(id, Rc::new(Root::new(id)));
+            }
+            return;
+        }
+        let Some(root) = self.root(root).filter(|root| root.is_tracing()) else { return };
+        if let Ok(mut streams) = self.streams.try_borrow_mut() {
+            streams.insert(id, Rc::new(RefCell::new(Stream::new(id, root))));
+        }
+    }
+
+    /// The root of that id.
+    pub(super) fn root(&self, id: u32) -> Option<Rc<Root>> {
+        self.roots.try_borrow().ok()?.get(&id).cloned()
+    }
+
+    /// Runs `act` on the stream of that id, if it is traced.
+    pub(super) fn with_stream(&self, id: u32, act: impl FnOnce(&mut Stream, &Self)) {
+        let stream = self.streams.try_borrow().ok().and_then(|streams| streams.get(&id).cloned());
+        if let Some(stream) = stream
+            && let Ok(mut stream) = stream.try_borrow_mut()
+        {
+            act(&mut stream, self);
+        }
+    }
+
+    /// Ends a context.
+    pub(super) fn delete(&self, id: u32) {
+        let stream = self.streams.try_borrow_mut().ok().and_then(|mut streams| streams.remove(&id));
+        if stream.is_none() {
+            let root = self.roots.try_borrow_mut().ok().and_then(|mut roots| roots.remove(&id));
+            drop(root);
+        }
+    }
+
+    /// Which host this is, as far as it is known.
+    pub(super) fn host(&self) -> HostKind {
+        self.host.get()
+    }
+
+    /// Finds out in an HTTP context, where asking is silent on both hosts: only nginx has `ngx.*` properties.
+    pub(super) fn detect_host_in_stream(&self) {
+        if self.host.get() == HostKind::Unknown {
+            let nginx = hostcalls::property(&["ngx", "pid"]).is_ok();
+            self.host.set(if nginx { HostKind::WasmX } else { HostKind::Envoy });
+        }
+    }
+
+    /// Finds out in a root context. WasmX writes an error line for it, so this is asked only where there is an error to
+    /// report anyway.
+    pub(super) fn detect_host_in_root(&self) -> HostKind {
+        const NOT_FOUND: u32 = 1;
+        if self.host.get() == HostKind::Unknown {
+            let envoy = hostcalls::property(&["ngx", "pid"]) == Err(NOT_FOUND);
+            self.host.set(if envoy { HostKind::Envoy } else { HostKind::WasmX });
+        }
+        self.host.get()
+    }
+}

@@ -1,0 +1,14 @@
+//! JSON as a tap needs it: top-level members found while the bytes pass, values kept verbatim, truncated text closed.
+//!
+//! Grammar: RFC 8259 <https://www.rfc-editor.org/rfc/rfc8259>. Nothing here builds a tree: prompts travel as the bytes
+//! that were sent.
+
+mod close;
+mod document;
+mod lenient;
+mod write;
+
+pub use close::close_truncated;
+pub use document::{Document, Limits, Member};
+pub use lenient::{Number, Text, is_null, object_members, parse};
+pub use write::{ObjectWriter, write_string};

@@ -1,0 +1,117 @@
+//! Writing JSON text: escaped strings (RFC 8259 section 7) and objects of members that are already JSON.
+
+/// Appends `text` as a JSON string, quotes included.
+pub fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(needs_escape) {
+        let (plain, tail) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = tail.chars();
+        if let Some(c) = chars.next() {
+            escape(out, c);
+        }
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn escape(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        other => {
+            const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+            let code = other as usize;
+            out.push_str("\\u00");
+            out.extend([HEX.get(code >> 4 & 15), HEX.get(code & 15)].into_iter().flatten());
+        }
+    }
+}
+
+/// Writes one JSON object member by member.
+#[derive(Debug)]
+pub struct ObjectWriter {
+    text: String,
+}
+
+impl Default for ObjectWriter {
+    fn default() -> Self {
+        Self { text: String::from("{") }
+    }
+}
+
+impl ObjectWriter {
+    /// Adds a member whose value is JSON text already.
+    pub fn raw(&mut self, key: &str, json: &str) -> &mut Self {
+        if self.text.len() > 1 {
+            self.text.push(',');
+        }
+        write_string(&mut self.text, key);
+        self.text.push(':');
+        self.text.push_str(json);
+        self
+    }
+
+    /// Adds a string member.
+    pub fn string(&mut self, key: &str, value: &str) -> &mut Self {
+        self.raw(key, "");
+        write_string(&mut self.text, value);
+        self
+    }
+
+    /// Adds an integer member.
+    pub fn number(&mut self, key: &str, value: u64) -> &mut Self {
+        self.raw(key, itoa::Buffer::new().format(value))
+    }
+
+    /// True while no member was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.text.len() == 1
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The finished object.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        self.text.push('}');
+        self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_written_string_reads_back(text in any::<String>()) {
+            let mut out = String::new();
+            write_string(&mut out, &text);
+            prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn an_object_is_written_member_by_member() {
+        let mut object = ObjectWriter::default();
+        object.string("a\"", "x\ny").number("n", 7).raw("r", "[1]");
+        assert_eq!(object.finish(), r#"{"a\"":"x\ny","n":7,"r":[1]}"#);
+        assert_eq!(ObjectWriter::default().finish(), "{}");
+    }
+}

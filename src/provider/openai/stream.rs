@@ -1,0 +1,179 @@
+//! A streamed chat or completion: chunks in, one answer out.
+//!
+//! Rules that dialects need: the first non-empty id and model count; usage is the last one stated and is never summed
+//! (some servers repeat it in every chunk); choices and tool calls are told apart by index; `[DONE]` may be missing.
+
+use super::choice::{Choice, Room};
+use super::usage::read_usage;
+use super::wire::Chunk;
+use crate::budget::Lease;
+use crate::decode::SseEvent;
+use crate::json::{is_null, parse};
+use crate::provider::{Answer, Operation, ProviderError};
+
+/// Choices that are kept.
+const CHOICES_MAX: usize = 128;
+/// Longest usage object that is kept, in bytes; real ones have some 500.
+const USAGE_MAX: usize = 8 * 1024;
+
+/// Collects a stream. What it holds is bounded by the room for output it was given.
+#[derive(Debug)]
+pub struct ChatStream {
+    operation: Operation,
+    id: Option<String>,
+    model: Option<String>,
+    choices: Vec<Choice>,
+    room: Room,
+    usage: Vec<u8>,
+    groq_usage: Vec<u8>,
+    error: Option<ProviderError>,
+    done: bool,
+    /// A chunk had `choices`.
+    has_choices: bool,
+    unread: u32,
+}
+
+impl ChatStream {
+    /// A stream of that operation, of which `output_max` bytes of output are kept, in memory from `lease`.
+    #[must_use]
+    pub fn new(operation: Operation, output_max: usize, lease: Lease) -> Self {
+        Self {
+            operation,
+            id: None,
+            model: None,
+            choices: Vec::new(),
+            room: Room::new(output_max, lease),
+            usage: Vec::new(),
+            groq_usage: Vec::new(),
+            error: None,
+            done: false,
+            has_choices: false,
+            unread: 0,
+        }
+    }
+
+    /// Takes one event; true where it brings content (what the time to first token is measured at).
+    pub fn event(&mut self, event: &SseEvent<'_>) -> bool {
+        let data = event.data.trim_ascii();
+        if data == b"[DONE]" {
+            self.done = true;
+            return false;
+        }
+        let Some(chunk) = parse::<Chunk<'_>>(data) else {
+            self.unread += u32::from(!data.is_empty());
+            return false;
+        };
+        if let Some(error) = chunk.error.filter(|error| !is_null(error.get().as_bytes())) {
+            self.error = ProviderError::from_value(error.get().as_bytes()).or_else(|| ProviderError::from_body(data));
+        } else if event.name == b"error" {
+            self.error = ProviderError::from_body(data);
+        }
+        self.take_facts(&chunk);
+        self.take_choices(&chunk)
+    }
+
+    fn take_facts(&mut self, chunk: &Chunk<'_>) {
+        for (slot, text) in [(&mut self.id, &chunk.id), (&mut self.model, &chunk.model)] {
+            if slot.is_none() {
+                *slot = text.non_empty().map(|text| crate::trace::truncate(text, 256).to_owned());
+            }
+        }
+        let groq = chunk.x_groq.as_ref().and_then(|groq| groq.usage);
+        for (slot, usage) in [(&mut self.usage, chunk.usage), (&mut self.groq_usage, groq)] {
+            let usage = usage.map(|raw| raw.get().as_bytes()).filter(|raw| !is_null(raw) && raw.len() <= USAGE_MAX);
+            if let Some(usage) = usage {
+                slot.clear();
+                slot.extend_from_slice(usage);
+            }
+        }
+    }
+
+    fn take_choices(&mut self, chunk: &Chunk<'_>) -> bool {
+        let mut content = false;
+        if let Some(text) = chunk.value.non_empty() {
+            content |= choice(&mut self.choices, 0).is_some_and(|choice| choice.add_text(text, &mut self.room));
+        }
+        for piece in chunk.choices.iter().flatten() {
+            self.has_choices = true;
+            let Some(choice) = choice(&mut self.choices, piece.index.0.unwrap_or(0)) else {
+                self.room.cut = true;
+                continue;
+            };
+            if let Some(text) = piece.text.get() {
+                content |= choice.add_text(text, &mut self.room);
+            }
+            if let Some(delta) = &piece.delta {
+                content |= choice.add(delta, &mut self.room);
+            }
+            if let Some(reason) = piece.finish_reason.get() {
+                choice.finish_reason = Some(crate::trace::truncate(reason, 64).to_owned());
+            }
+        }
+        content
+    }
+
+    /// Output was lost because the VM's budget was used up.
+    #[must_use]
+    pub fn memory_short(&self) -> bool {
+        self.room.memory_short
+    }
+
+    /// Output was lost, to the call's limit or to the VM's budget.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.room.cut
+    }
+
+    /// `[DONE]` has arrived.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The answer so far.
+    #[must_use]
+    pub fn finish(&self) -> Answer {
+        let usage = read_usage(&self.usage).or_else(|| read_usage(&self.groq_usage));
+        let finished = |choice: &Choice| choice.finish_reason.is_some();
+        Answer {
+            id: self.id.clone(),
+            model: self.model.clone(),
+            output: self.output(),
+            finish_reason: self.choices.iter().min_by_key(|choice| choice.index).and_then(|c| c.finish_reason.clone()),
+            usage,
+            error: self.error.clone(),
+            terminated: self.done,
+            // Writer's stream has no choices in it: there is no end to miss.
+            unfinished: self.has_choices && !self.done && !self.choices.iter().all(finished),
+            cut: self.room.cut,
+            unread_messages: self.unread,
+        }
+    }
+
+    fn output(&self) -> Option<String> {
+        let mut choices: Vec<&Choice> = self.choices.iter().filter(|choice| !choice.is_empty()).collect();
+        choices.sort_by_key(|choice| choice.index);
+        let json = |choice: &Choice| match self.operation {
+            Operation::Chat => choice.message_json(),
+            _ => choice.text_json(),
+        };
+        match choices.as_slice() {
+            [] => None,
+            [one] => Some(json(one)),
+            several => Some(format!("[{}]", several.iter().map(|choice| json(choice)).collect::<Vec<_>>().join(","))),
+        }
+    }
+}
+
+/// The choice of that index, begun where it is new; none where there are too many.
+fn choice(choices: &mut Vec<Choice>, index: u64) -> Option<&mut Choice> {
+    let at = match choices.iter().position(|choice| choice.index == index) {
+        Some(at) => at,
+        None if choices.len() >= CHOICES_MAX => return None,
+        None => {
+            choices.push(Choice::new(index));
+            choices.len() - 1
+        }
+    };
+    choices.get_mut(at)
+}

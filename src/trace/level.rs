@@ -1,0 +1,133 @@
+//! How a call ended, as Langfuse shows it: DEFAULT, WARNING or ERROR, with the message beside it.
+
+use super::facts::{Ending, Facts};
+use crate::provider::ProviderError;
+
+/// Langfuse's observation level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The call did what it should.
+    Default,
+    /// The answer is not whole.
+    Warning,
+    /// The call failed.
+    Error,
+}
+
+impl Level {
+    /// The name that Langfuse reads.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "DEFAULT",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+/// A level with its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The level.
+    pub level: Level,
+    /// Why, for anything but [`Level::Default`].
+    pub message: Option<String>,
+}
+
+/// Finish reasons with which an answer is not whole.
+const CUT_REASONS: [&str; 3] = ["length", "max_tokens", "incomplete"];
+/// Finish reasons with which a provider withheld the answer.
+const WITHHELD_REASONS: [&str; 1] = ["content_filter"];
+
+impl Verdict {
+    /// Judges a call.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Self {
+        let (level, message) = judge(facts);
+        Self { level, message }
+    }
+}
+
+fn judge(facts: &Facts) -> (Level, Option<String>) {
+    let answer = &facts.answer;
+    if let Some(status) = facts.status.filter(|status| *status >= 400) {
+        let detail = answer.error.as_ref().map(describe).or_else(|| facts.host_details.clone());
+        let message = detail.map_or_else(|| status.to_string(), |detail| format!("{status} {detail}"));
+        return (Level::Error, Some(message));
+    }
+    if let Some(error) = &answer.error {
+        return (Level::Error, Some(format!("error in the answer: {}", describe(error))));
+    }
+    match facts.ending {
+        Ending::UpstreamReset => (Level::Error, Some(with_details("upstream failed", facts))),
+        Ending::ClientGone => {
+            let when = if facts.status.is_some() { "mid-stream" } else { "before the answer" };
+            (Level::Warning, Some(format!("client disconnected {when}")))
+        }
+        Ending::Cut => (Level::Warning, Some("stream cut".to_owned())),
+        Ending::Complete => judge_answer(facts),
+    }
+}
+
+fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
+    let reason = facts.answer.finish_reason.as_deref().unwrap_or_default();
+    if CUT_REASONS.contains(&reason) {
+        return (Level::Warning, Some(format!("answer truncated: {reason}")));
+    }
+    if WITHHELD_REASONS.contains(&reason) {
+        return (Level::Warning, Some(format!("answer withheld: {reason}")));
+    }
+    if facts.stream && facts.answer.unfinished {
+        return (Level::Warning, Some("stream ended without [DONE] or finish_reason".to_owned()));
+    }
+    (Level::Default, None)
+}
+
+fn describe(error: &ProviderError) -> String {
+    match &error.code {
+        Some(code) => format!("{code}: {}", error.message),
+        None => error.message.clone(),
+    }
+}
+
+fn with_details(what: &str, facts: &Facts) -> String {
+    facts.host_details.as_ref().map_or_else(|| what.to_owned(), |details| format!("{what}: {details}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Answer;
+
+    fn verdict(status: Option<u16>, ending: Ending, answer: Answer) -> (Level, String) {
+        let facts = Facts { status, ending, answer, stream: true, ..Facts::default() };
+        let verdict = Verdict::of(&facts);
+        (verdict.level, verdict.message.unwrap_or_default())
+    }
+
+    #[test]
+    fn table() {
+        let error = || Answer {
+            error: Some(ProviderError { message: "slow down".to_owned(), code: Some("rate".to_owned()) }),
+            ..Answer::default()
+        };
+        let finish = |reason: &str| Answer { finish_reason: Some(reason.to_owned()), ..Answer::default() };
+        let unfinished = || Answer { unfinished: true, ..Answer::default() };
+        for (status, ending, answer, level, message) in [
+            (Some(200), Ending::Complete, finish("stop"), Level::Default, ""),
+            (Some(429), Ending::Complete, error(), Level::Error, "429 rate: slow down"),
+            (Some(503), Ending::Complete, Answer::default(), Level::Error, "503"),
+            (Some(200), Ending::Complete, error(), Level::Error, "error in the answer: rate: slow down"),
+            (Some(200), Ending::Complete, finish("length"), Level::Warning, "answer truncated: length"),
+            (Some(200), Ending::Complete, finish("content_filter"), Level::Warning, "answer withheld: content_filter"),
+            (Some(200), Ending::ClientGone, unfinished(), Level::Warning, "client disconnected mid-stream"),
+            (None, Ending::ClientGone, Answer::default(), Level::Warning, "client disconnected before the answer"),
+            (Some(200), Ending::Cut, unfinished(), Level::Warning, "stream cut"),
+            (Some(200), Ending::UpstreamReset, unfinished(), Level::Error, "upstream failed"),
+            (Some(200), Ending::Complete, unfinished(), Level::Warning, "stream ended without [DONE] or finish_reason"),
+        ] {
+            assert_eq!(verdict(status, ending, answer), (level, message.to_owned()), "{status:?} {ending:?}");
+        }
+    }
+}

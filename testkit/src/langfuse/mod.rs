@@ -1,0 +1,184 @@
+//! A strict stand-in for Langfuse: the endpoints that an exporter uses, on a local port.
+//!
+//! It refuses what Langfuse refuses (`otlp`, `ingestion`), and notes as a *violation* what Langfuse accepts and then
+//! silently gets wrong (`rules`). OTLP/HTTP: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>; what Langfuse
+//! makes of it: <https://langfuse.com/integrations/native/opentelemetry>.
+
+mod auth;
+mod behaviour;
+mod ingestion;
+mod otlp;
+mod rules;
+mod server;
+mod span;
+mod state;
+
+pub use behaviour::{Behaviour, ResetAt};
+pub use span::Span;
+pub use state::RequestRecord;
+
+use crate::server::Server;
+use crate::waiting::Watched;
+use state::State;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How to start a [`StandIn`].
+#[derive(Clone, Debug)]
+pub struct StandInOptions {
+    /// Must match; Langfuse itself only looks at the secret key.
+    pub public_key: String,
+    /// Must match. Registered as a secret that no span may contain.
+    pub secret_key: String,
+    /// Where to listen; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Which Langfuse to be.
+    pub generation: Generation,
+}
+
+/// Which endpoints take traces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Generation {
+    /// Langfuse v4: OTLP; the ingestion endpoint refuses traces event by event.
+    #[default]
+    V4,
+    /// Langfuse before 3.22: the OTLP path is 404, the ingestion endpoint takes everything.
+    BeforeOtlp,
+}
+
+impl Default for StandInOptions {
+    fn default() -> Self {
+        Self {
+            public_key: "pk-lf-testkit".into(),
+            secret_key: "sk-lf-testkit-secret".into(),
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            generation: Generation::V4,
+        }
+    }
+}
+
+/// A running stand-in; stops when dropped.
+#[derive(Debug)]
+pub struct StandIn {
+    server: Server,
+    state: Arc<Watched<State>>,
+}
+
+impl StandIn {
+    /// Starts it.
+    pub async fn start(options: StandInOptions) -> Self {
+        let bind = options.bind;
+        let state = Arc::new(Watched::<State>::default());
+        state.change(|state| state.forbid(&options.secret_key));
+        let (shared, options) = (Arc::clone(&state), Arc::new(options));
+        let server = Server::start("langfuse", bind, move |stream| {
+            server::serve(stream, Arc::clone(&shared), Arc::clone(&options))
+        });
+        Self { server, state }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// `http://127.0.0.1:PORT`, what users give as `langfuse_endpoint`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    /// How it behaves from now on.
+    pub fn set_behaviour(&self, behaviour: Behaviour) {
+        self.state.change(|state| state.behave(behaviour, None));
+    }
+
+    /// How it behaves for the next `count` requests (or connections, for [`Behaviour::DropAtAccept`]); normal then.
+    pub fn set_behaviour_for(&self, behaviour: Behaviour, count: usize) {
+        self.state.change(|state| state.behave(behaviour, Some(count)));
+    }
+
+    /// No span may contain this text from now on: a violation names the place, not the text.
+    pub fn forbid(&self, secret: &str) {
+        self.state.change(|state| state.forbid(secret));
+    }
+
+    /// The spans stored, in order of arrival, exact repetitions left out.
+    pub fn spans(&self) -> Vec<Span> {
+        self.state.read().spans.clone()
+    }
+
+    /// Waits for at least `count` spans; panics with all that is known when the time is over.
+    pub async fn wait_for_spans(&self, count: usize, timeout: Duration) -> Vec<Span> {
+        let found =
+            self.state.wait_for(timeout, |state| (state.spans.len() >= count).then(|| state.spans.clone())).await;
+        found.unwrap_or_else(|| panic!("wanted {count} spans within {timeout:?}; {}", self.summary()))
+    }
+
+    /// Waits for `count` spans and gives what is there when they are, or when the time is over.
+    pub async fn spans_within(&self, count: usize, timeout: Duration) -> Vec<Span> {
+        let _ = self.state.wait_for(timeout, |state| (state.spans.len() >= count).then_some(())).await;
+        self.spans()
+    }
+
+    /// Waits until the spans stored are as wanted; panics with all that is known when the time is over.
+    pub async fn wait_until(&self, predicate: impl Fn(&[Span]) -> bool, timeout: Duration) -> Vec<Span> {
+        let found = self.state.wait_for(timeout, |state| predicate(&state.spans).then(|| state.spans.clone())).await;
+        found.unwrap_or_else(|| panic!("not as wanted within {timeout:?}; {}", self.summary()))
+    }
+
+    /// Waits for at least `count` requests, answered or not; panics when the time is over.
+    pub async fn wait_for_requests(&self, count: usize, timeout: Duration) -> Vec<RequestRecord> {
+        let enough = |state: &State| (state.requests.len() >= count).then(|| state.requests.clone());
+        let found = self.state.wait_for(timeout, enough).await;
+        found.unwrap_or_else(|| panic!("wanted {count} requests within {timeout:?}; {}", self.summary()))
+    }
+
+    /// What Langfuse would have accepted and got wrong, each with the span's name.
+    pub fn violations(&self) -> Vec<String> {
+        self.state.read().violations.clone()
+    }
+
+    /// Panics when there are violations.
+    #[track_caller]
+    pub fn assert_no_violations(&self) {
+        assert!(self.violations().is_empty(), "{}", self.summary());
+    }
+
+    /// How many spans came again, byte for byte the same.
+    pub fn duplicates(&self) -> usize {
+        self.state.read().duplicates
+    }
+
+    /// All requests, in order of arrival, self checks included.
+    pub fn requests(&self) -> Vec<RequestRecord> {
+        self.state.read().requests.clone()
+    }
+
+    /// How many well-formed OTLP requests carried no span: the filter's self check.
+    pub fn self_checks(&self) -> usize {
+        self.state.read().self_checks
+    }
+
+    /// The events that the ingestion endpoint accepted.
+    pub fn ingested(&self) -> Vec<serde_json::Value> {
+        self.state.read().ingested.clone()
+    }
+
+    /// Forgets all it has received; behaviour and forbidden texts stay.
+    pub fn clear(&self) {
+        self.state.change(State::clear);
+    }
+
+    fn summary(&self) -> String {
+        let state = self.state.read();
+        let names: Vec<_> = state.spans.iter().map(|span| (&span.name, span.text("langfuse.trace.name"))).collect();
+        let requests: Vec<_> = state.requests.iter().map(|request| (request.status, request.spans)).collect();
+        format!(
+            "{} spans: {names:?}; violations: {:#?}; duplicates: {}; requests (status, spans): {requests:?}",
+            names.len(),
+            state.violations,
+            state.duplicates
+        )
+    }
+}

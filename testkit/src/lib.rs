@@ -1,0 +1,33 @@
+//! Native test and demo equipment for the ai-tracing filter: everything around the gateway that a call touches.
+//!
+//! ```text
+//! client ──► envoy (the filter inside) ──► upstream      replays scripted answers, keeps what it received
+//!                      │
+//!                      └──────────────────► langfuse      a strict stand-in: refuses what Langfuse refuses,
+//!                                                         notes what Langfuse would silently get wrong
+//! ```
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "test equipment: a failed assumption must stop the run"
+)]
+
+pub mod cassettes;
+pub mod client;
+pub mod demo;
+pub mod envoy;
+pub mod http1;
+pub mod langfuse;
+mod server;
+pub mod tree;
+pub mod upstream;
+mod waiting;
+
+/// The root of the repository that this crate is part of.
+pub fn repository_root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("testkit is inside the repository").to_owned()
+}
