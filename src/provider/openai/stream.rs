@@ -99,11 +99,13 @@ impl ChatStream {
                 self.room.cut = true;
                 continue;
             };
-            if let Some(text) = piece.text.get() {
-                content |= choice.add_text(text, &mut self.room);
-            }
             if let Some(delta) = &piece.delta {
                 content |= choice.add(delta, &mut self.room);
+            }
+            // Together sends the same text twice, as `text` and in `delta`.
+            let in_delta = piece.delta.as_ref().is_some_and(|delta| delta.content.is_some());
+            if let Some(text) = piece.text.get().filter(|_| !in_delta) {
+                content |= choice.add_text(text, &mut self.room);
             }
             if let Some(reason) = piece.finish_reason.get() {
                 choice.finish_reason = Some(crate::trace::truncate(reason, 64).to_owned());

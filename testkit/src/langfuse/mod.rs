@@ -4,6 +4,9 @@
 //! silently gets wrong (`rules`). OTLP/HTTP: <https://opentelemetry.io/docs/specs/otlp/#otlphttp>; what Langfuse
 //! makes of it: <https://langfuse.com/integrations/native/opentelemetry>.
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+
 mod auth;
 mod behaviour;
 mod ingestion;
@@ -23,6 +26,17 @@ use state::State;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Decodes a protobuf batch without a server: its spans, and the rules that they break.
+pub fn read_batch(body: &[u8]) -> Result<(Vec<Span>, Vec<String>), String> {
+    let message = ExportTraceServiceRequest::decode(body).map_err(|error| error.to_string())?;
+    let scopes = message.resource_spans.iter().flat_map(|r| r.scope_spans.iter().map(move |scope| (r, scope)));
+    let spans: Vec<Span> = scopes
+        .flat_map(|(resource, scope)| scope.spans.iter().map(move |one| span::from_otlp(resource, scope, one)))
+        .collect();
+    let violations = spans.iter().flat_map(|span| rules::violations(span, &[])).collect();
+    Ok((spans, violations))
+}
 
 /// How to start a [`StandIn`].
 #[derive(Clone, Debug)]

@@ -14,15 +14,16 @@ pub(super) fn kind(span: &Span) -> Vec<String> {
     unless(TYPES.contains(&kind), || format!("observation type {kind:?} is unknown"))
 }
 
-/// Level, and what an ERROR needs: without a cost Langfuse v4 counts tokens of a failed call and prices them.
+/// Level, and what an ERROR needs: without usage or a cost Langfuse v4 counts tokens of a failed call and prices them.
 pub(super) fn level(span: &Span) -> Vec<String> {
     let level = span.level();
     let mut found = unless(LEVELS.contains(&level), || format!("level {level:?} is unknown"));
     let is_free =
         span.json("langfuse.observation.cost_details").is_some_and(|cost| cost["total"].as_f64() == Some(0.0));
-    if level == "ERROR" && !is_free {
+    let usage_stated = span.text("langfuse.observation.usage_details").is_some();
+    if level == "ERROR" && !is_free && !usage_stated {
         found
-            .push("level ERROR without cost_details {\"total\":0}: Langfuse would invent tokens and a cost".to_owned());
+            .push("level ERROR without usage or cost_details {\"total\":0}: Langfuse would invent tokens and a cost".to_owned());
     }
     found
 }

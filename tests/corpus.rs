@@ -1,0 +1,76 @@
+//! The recorded calls through the core, natively: the expected trace, the same for any split of the bytes, and
+//! never a panic for a stream that is cut anywhere.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+#[path = "support/expectation.rs"]
+mod expectation;
+#[path = "support/feed.rs"]
+mod feed;
+
+use expectation::{FAMILIES, differences};
+use feed::Exchange;
+use testkit::cassettes::{self, Cassette};
+use testkit::upstream::{Piece, pieces_at_odd_places};
+
+const SETTINGS: &str = "{}";
+
+fn corpus() -> Vec<Cassette> {
+    let cassettes = cassettes::load(FAMILIES).unwrap_or_default();
+    assert!(cassettes.is_empty() || cassettes.len() > 80, "only {} cassettes", cassettes.len());
+    println!("{} recorded calls", cassettes.len());
+    cassettes
+}
+
+#[test]
+fn every_recorded_call_is_read_as_expected() {
+    let wrong: Vec<String> =
+        corpus().iter().flat_map(|cassette| differences(cassette, &Exchange::of(cassette).span(SETTINGS))).collect();
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn any_split_gives_the_same_span() {
+    for cassette in &corpus() {
+        let whole = Exchange::of(cassette).span_bytes(SETTINGS);
+        let split = |request: Vec<&[u8]>, response: Vec<&[u8]>| {
+            Exchange { request, response, ..Exchange::of(cassette) }.span_bytes(SETTINGS)
+        };
+        for seed in 0..4 {
+            let request = pieces_at_odd_places(&cassette.request.body, seed);
+            let response = pieces_at_odd_places(&cassette.response.body, seed + 100);
+            let bytes = |piece: &'_ Piece| piece.bytes.to_vec();
+            let (request, response): (Vec<_>, Vec<_>) =
+                (request.iter().map(bytes).collect(), response.iter().map(bytes).collect());
+            let same = split(request.iter().map(Vec::as_slice).collect(), response.iter().map(Vec::as_slice).collect());
+            assert!(same == whole, "{} split with seed {seed}", cassette.id);
+        }
+        let same = split(cassette.request.body.chunks(1).collect(), cassette.response.body.chunks(1).collect());
+        assert!(same == whole, "{} byte by byte", cassette.id);
+    }
+}
+
+#[test]
+fn a_stream_cut_anywhere_is_a_warning_with_what_had_arrived() {
+    for cassette in corpus().iter().filter(|cassette| cassette.expected["stream"] == true) {
+        let body = &cassette.response.body;
+        let done = body.windows(6).position(|window| window == b"[DONE]").unwrap_or(body.len());
+        for cut in (0..done).step_by(body.len() / 40 + 1) {
+            let mut exchange = Exchange::of(cassette);
+            exchange.response = vec![&body[..cut]];
+            exchange.end_of_stream = false;
+            exchange.details = Some("downstream_remote_disconnect");
+            let span = exchange.span(SETTINGS);
+            let level = span.level();
+            let error_had_arrived = level == "ERROR" && !cassette.expected["error"].is_null();
+            assert!(level == "WARNING" || error_had_arrived, "{} cut at {cut}: {level}", cassette.id);
+        }
+    }
+}

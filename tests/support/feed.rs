@@ -1,0 +1,90 @@
+//! Feeds a whole exchange to the core in chosen pieces, as a host would, and decodes the span that comes out.
+
+use std::rc::Rc;
+
+use ai_tracing::call::{Beginning, Call, End, Piece, Shared, find_route};
+use ai_tracing::config::Settings;
+use ai_tracing::context::Header;
+use ai_tracing::counters::Counters;
+use ai_tracing::export::otlp::{Resource, encode_batch};
+use testkit::cassettes::Cassette;
+use testkit::langfuse::{Span, read_batch};
+
+/// A moment in 2026, in nanoseconds.
+pub const NOW: u64 = 1_795_318_664_000_000_000;
+
+/// One exchange, its bodies in pieces, and how it ends.
+pub struct Exchange<'a> {
+    pub path: String,
+    pub request_headers: Vec<(&'a str, &'a [u8])>,
+    pub request: Vec<&'a [u8]>,
+    pub status: Option<u16>,
+    pub response_headers: Vec<(&'a str, &'a [u8])>,
+    pub response: Vec<&'a [u8]>,
+    pub end_of_stream: bool,
+    pub details: Option<&'a str>,
+}
+
+impl<'a> Exchange<'a> {
+    /// The exchange of a cassette, whole.
+    pub fn of(cassette: &'a Cassette) -> Self {
+        fn pairs(headers: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()
+        }
+        Self {
+            path: cassette.target(),
+            request_headers: pairs(&cassette.request.headers),
+            request: vec![&cassette.request.body],
+            status: Some(cassette.response.status),
+            response_headers: pairs(&cassette.response.headers),
+            response: vec![&cassette.response.body],
+            end_of_stream: true,
+            details: None,
+        }
+    }
+
+    /// The encoded span, without its random ids.
+    pub fn span_bytes(&self, settings: &str) -> Vec<u8> {
+        let settings = Rc::new(Settings::load(settings.as_bytes(), &|_| None).expect("a valid configuration"));
+        let counters = Rc::new(Counters::default());
+        let route = find_route(b"POST", self.path.as_bytes(), &settings, &counters).expect("an LLM path");
+        let headers: Vec<Header<'_>> = self.request_headers.iter().map(|(k, v)| (k.as_bytes(), *v)).collect();
+        let beginning = Beginning {
+            method: b"POST",
+            path: self.path.as_bytes(),
+            headers: &headers,
+            now: NOW,
+            context_id: 7,
+        };
+        let mut call = Call::begin(&settings, &counters, &Shared::new(settings.memory_budget), route, &beginning);
+        self.request.iter().for_each(|bytes| call.request_piece(Piece::Bytes(bytes)));
+        if let Some(status) = self.status {
+            let status = status.to_string();
+            let mut headers: Vec<Header<'_>> = vec![(b":status", status.as_bytes())];
+            headers.extend(self.response_headers.iter().map(|(k, v)| (k.as_bytes(), *v)));
+            call.response_headers(&headers);
+            for bytes in &self.response {
+                call.response_piece(Piece::Bytes(bytes), &|| NOW + 400_000_000);
+            }
+        }
+        if self.end_of_stream {
+            call.response_ended();
+        }
+        let end = End { now: NOW + 1_250_000_000, details: self.details };
+        let mut span = call.finish(&end).expect("a traced call");
+        // Fields 1 and 2 are the ids: tag, length, 16 bytes; tag, length, 8 bytes.
+        span[2..18].fill(1);
+        span[20..28].fill(1);
+        span
+    }
+
+    /// The span as Langfuse reads it, with no rule broken.
+    pub fn span(&self, settings: &str) -> Span {
+        let resource = Resource { service_name: "test", environment: "production" };
+        let batch = encode_batch(resource, &[self.span_bytes(settings)]);
+        let (mut spans, violations) = read_batch(&batch).expect("valid protobuf");
+        assert!(violations.is_empty(), "{violations:#?}");
+        assert_eq!(spans.len(), 1);
+        spans.remove(0)
+    }
+}
