@@ -15,19 +15,11 @@ mod expectation;
 #[path = "support/feed.rs"]
 mod feed;
 
-use expectation::{FAMILIES, differences};
+use expectation::{corpus, differences};
 use feed::Exchange;
-use testkit::cassettes::{self, Cassette};
 use testkit::upstream::{Piece, pieces_at_odd_places};
 
 const SETTINGS: &str = "{}";
-
-fn corpus() -> Vec<Cassette> {
-    let cassettes = cassettes::load(FAMILIES).unwrap_or_default();
-    assert!(cassettes.is_empty() || cassettes.len() > 80, "only {} cassettes", cassettes.len());
-    println!("{} recorded calls", cassettes.len());
-    cassettes
-}
 
 #[test]
 fn every_recorded_call_is_read_as_expected() {

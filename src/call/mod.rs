@@ -232,6 +232,3 @@ impl Call {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@
 use serde_json::value::RawValue;
 use std::fmt;
 
-use super::values::{Count, Flag, LogLevel, Words};
+use super::values::{Count, Flag, LogLevel, Shown, Words};
 use super::{Endpoint, EndpointError, Secret};
 use crate::json;
 
@@ -49,7 +49,6 @@ macro_rules! config_keys {
     ($($(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr;)*) => {
         /// The configuration, as parsed.
         #[derive(Debug, Clone)]
-        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub struct ConfigFile {
             $($(#[doc = $doc])+ pub $key: $kind,)*
         }
@@ -60,8 +59,15 @@ macro_rules! config_keys {
             }
         }
 
-        /// All keys, in the order of the documentation, with their defaults as text.
+        /// All keys, in the order of the documentation.
         pub const KEYS: &[&str] = &[$(stringify!($key)),*];
+
+        /// Each key with its default (JSON text; empty where there is none) and its meaning.
+        #[must_use]
+        pub fn documentation() -> Vec<(&'static str, String, &'static str)> {
+            let defaults = ConfigFile::default();
+            vec![$((stringify!($key), defaults.$key.shown(), concat!($($doc),+).trim_ascii())),*]
+        }
 
         impl ConfigFile {
             fn set(&mut self, key: &str, value: &RawValue) -> Result<(), ConfigError> {

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 pub use endpoint::{Endpoint, EndpointError};
-pub use file::{ConfigError, ConfigFile, KEYS};
+pub use file::{ConfigError, ConfigFile, KEYS, documentation};
 pub use secret::Secret;
 pub use values::{Count, Flag, LogLevel, Words};
 

@@ -109,31 +109,38 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-#[cfg(feature = "schema")]
-mod schema {
-    use super::{Count, Flag, LogLevel, Secret, Words};
-    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-    use std::borrow::Cow;
+/// A default, as the documentation shows it.
+pub(super) trait Shown {
+    /// JSON text; empty where there is none.
+    fn shown(&self) -> String;
+}
 
-    macro_rules! schema {
-        ($kind:ty, $name:literal, $schema:tt) => {
-            impl JsonSchema for $kind {
-                fn schema_name() -> Cow<'static, str> {
-                    Cow::Borrowed($name)
-                }
-                fn inline_schema() -> bool {
-                    true
-                }
-                fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                    json_schema!($schema)
-                }
-            }
-        };
+impl Shown for Flag {
+    fn shown(&self) -> String {
+        self.0.to_string()
     }
+}
 
-    schema!(Flag, "Flag", {"type": ["boolean", "string"], "enum": [true, false, "true", "false"]});
-    schema!(Count, "Count", {"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+$"});
-    schema!(Words, "Words", {"type": ["array", "string"], "items": {"type": "string"}});
-    schema!(LogLevel, "LogLevel", {"type": "string", "enum": ["debug", "info", "warn", "warning", "error"]});
-    schema!(Secret, "Secret", {"type": "string"});
+impl Shown for Count {
+    fn shown(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl Shown for Words {
+    fn shown(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
+    }
+}
+
+impl Shown for LogLevel {
+    fn shown(&self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+impl<T> Shown for Option<T> {
+    fn shown(&self) -> String {
+        String::new()
+    }
 }

@@ -3,7 +3,10 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod bad_input;
 mod cassettes;
 #[path = "../support/expectation.rs"]
 mod expectation;
+mod load;
 mod rig;
+mod shipped;

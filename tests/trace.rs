@@ -1,0 +1,218 @@
+//! What a trace says of a call, case by case, through the core natively (docs/design.md, "What a trace says").
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+#[path = "support/feed.rs"]
+mod feed;
+
+use feed::Exchange;
+use serde_json::{Value, json};
+use testkit::langfuse::Span;
+
+const CHAT: &str = "/v1/chat/completions";
+const ANSWER: &str = r#"{"id":"c1","model":"gpt-4-0613","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#;
+
+fn exchange<'a>(path: &str, request: &'a [u8], response: &'a [u8]) -> Exchange<'a> {
+    Exchange {
+        path: path.to_owned(),
+        request_headers: vec![("content-type", b"application/json")],
+        request: vec![request],
+        status: Some(200),
+        response_headers: vec![("content-type", b"application/json")],
+        response: vec![response],
+        end_of_stream: true,
+        details: None,
+    }
+}
+
+fn chat(settings: &str, request: &Value, response: &str) -> Span {
+    exchange(CHAT, request.to_string().as_bytes(), response.as_bytes()).span(settings)
+}
+
+#[test]
+fn the_predecessors_trace_keeps_its_names_and_formulas() {
+    let request = json!({"model": "gpt-4", "messages": [{"role": "user", "content": "Explain"}], "temperature": 0.7, "max_tokens": 500});
+    let span = chat(r#"{"environment":"staging","tags":["kong"],"release":"r1","version":"v1"}"#, &request, ANSWER);
+    assert_eq!((span.name.as_str(), span.text("langfuse.trace.name")), ("chat_completion", Some(CHAT)));
+    assert_eq!((span.duration_ms(), span.level(), span.kind), (1250.0, "DEFAULT", 3));
+    for (key, value) in [
+        ("provider", json!("openai_compatible")),
+        ("model", json!("gpt-4-0613")),
+        ("request_model", json!("gpt-4")),
+        ("status_code", json!(200)),
+        ("environment", json!("staging")),
+        ("total_duration_ms", json!(1250.0)),
+        ("time_per_token_ms", json!(250.0)),
+        ("throughput_tokens_per_second", json!(4.0)),
+        ("temperature", json!(0.7)),
+        ("max_tokens", json!(500)),
+        ("finish_reason", json!("stop")),
+        ("usage_source", json!("provider")),
+        ("response_id", json!("c1")),
+    ] {
+        assert_eq!(span.metadata(key), Some(value), "{key}");
+    }
+    assert_eq!(span.input(), request["messages"]);
+    assert_eq!(span.output(), json!({"role": "assistant", "content": "hi"}));
+    assert_eq!(span.json("langfuse.observation.model.parameters"), Some(json!({"max_tokens": 500, "temperature": 0.7})));
+    assert_eq!(span.text("langfuse.observation.usage_details"), Some(r#"{"input":10,"output":5,"total":15}"#));
+    assert_eq!((span.tags(), span.text("langfuse.release"), span.text("langfuse.version")), (vec!["kong".to_owned()], Some("r1"), Some("v1")));
+    assert_eq!(span.time_to_first_token_ms(), None, "a JSON answer has no first token");
+    assert!(span.text("langfuse.observation.cost_details").is_none());
+}
+
+#[test]
+fn nothing_is_invented_where_nothing_was_said() {
+    let span = exchange(CHAT, b"{}", b"{}").span("{}");
+    assert_eq!((span.user(), span.session(), span.model(), span.tags().len()), (None, None, None, 0));
+    assert!(span.usage().is_empty());
+    assert_eq!(span.metadata("usage_source"), Some(json!("missing")));
+    for absent in ["time_per_token_ms", "throughput_tokens_per_second", "model", "finish_reason", "chat_id"] {
+        assert_eq!(span.metadata(absent), None, "{absent}");
+    }
+    let no_tokens = ANSWER.replace("\"completion_tokens\":5", "\"completion_tokens\":0");
+    assert_eq!(chat("{}", &json!({}), &no_tokens).metadata("time_per_token_ms"), None, "no division by zero tokens");
+}
+
+#[test]
+fn tools_stand_beside_the_messages_and_credentials_nowhere() {
+    let request = json!({"messages": [{"role": "user", "content": "w"}], "tools": [{"type": "function"}], "tool_choice": "auto",
+        "api_key": "sk-secret", "stop": ["a"], "response_format": {"type": "json_object"}});
+    let span = chat("{}", &request, ANSWER);
+    assert_eq!(span.input(), json!({"messages": request["messages"], "tools": request["tools"]}));
+    let parameters = span.json("langfuse.observation.model.parameters").unwrap();
+    assert_eq!(parameters, json!({"tool_choice": "auto", "stop": ["a"], "response_format": {"type": "json_object"}}));
+    assert!(!format!("{span:?}").contains("sk-secret"));
+}
+
+#[test]
+fn facts_win_over_what_the_caller_says_under_their_names() {
+    let request = json!({"model": "gpt-4", "metadata": {"model": "forged", "status_code": 500, "chat_id": "c"}});
+    let span = chat("{}", &request, ANSWER);
+    assert_eq!((span.metadata("model"), span.metadata("status_code")), (Some(json!("gpt-4-0613")), Some(json!(200))));
+    assert_eq!((span.metadata("caller_model"), span.metadata("chat_id")), (Some(json!("forged")), Some(json!("c"))));
+}
+
+#[test]
+fn a_long_input_is_cut_to_json_and_what_stands_behind_it_is_known() {
+    // The messages first, as clients send them.
+    let messages = format!(
+        r#"{{"messages":[{{"role":"user","content":"{}"}}],"model":"asked","temperature":1,"user":"u"}}"#,
+        "x".repeat(5000)
+    );
+    let span = exchange(CHAT, messages.as_bytes(), b"{}").span(r#"{"max_input_bytes":1000}"#);
+    let content = span.input()[0]["content"].as_str().unwrap().to_owned();
+    assert!(content.len() > 900 && content.len() < 1000);
+    assert_eq!((span.model(), span.user(), span.metadata("temperature")), (Some("asked"), Some("u"), Some(json!(1))));
+    assert_eq!(span.metadata("input_note"), Some(json!("cut at its limit")));
+    assert_eq!(span.metadata("input_bytes"), Some(json!(messages.len())));
+}
+
+#[test]
+fn a_used_up_budget_leaves_facts_and_says_so() {
+    let long = format!(r#"{{"messages":["{}"],"model":"asked"}}"#, "x".repeat(3 << 20));
+    let settings = r#"{"memory_budget":1048576,"max_input_bytes":8388608}"#;
+    let span = exchange(CHAT, long.as_bytes(), ANSWER.as_bytes()).span(settings);
+    assert_eq!(span.metadata("input_note"), Some(json!("not kept: memory_budget used up")));
+    assert_eq!((span.metadata("request_model"), span.usage()["total"]), (Some(json!("asked")), 15));
+}
+
+#[test]
+fn bodies_that_are_no_json_are_shown_as_they_are() {
+    let span = exchange(CHAT, b"hello \xFF", b"<html>no</html>").span("{}");
+    assert_eq!(span.text("langfuse.observation.input"), Some("hello \u{FFFD}"));
+    assert_eq!(span.text("langfuse.observation.output"), Some("<html>no</html>"));
+    let cut = exchange(CHAT, br#"{"model":"m","messages":[{"role":"user","content":"half"#, b"").span("{}");
+    assert_eq!((cut.model(), cut.input()), (Some("m"), json!([{"role": "user", "content": "half"}])));
+    assert_eq!((cut.output(), cut.level()), (Value::Null, "DEFAULT"));
+}
+
+#[test]
+fn failed_calls_cost_nothing_and_a_stated_usage_is_kept() {
+    let error = r#"{"error":{"message":"slow down","type":"tokens","code":"rate_limit_exceeded"}}"#;
+    let mut failed = exchange(CHAT, b"{\"model\":\"asked\"}", error.as_bytes());
+    failed.status = Some(429);
+    let span = failed.span("{}");
+    assert_eq!((span.level(), span.status_code, span.model()), ("ERROR", 2, Some("asked")));
+    assert_eq!(span.text("langfuse.observation.status_message"), Some("429 rate_limit_exceeded: slow down"));
+    assert_eq!(span.json("langfuse.observation.cost_details"), Some(json!({"total": 0})));
+    assert_eq!(span.output()["error"]["message"], "slow down");
+
+    let mut none = exchange(CHAT, b"{}", b"");
+    (none.status, none.end_of_stream, none.details) = (None, false, Some("upstream_reset_before_response_started"));
+    let span = none.span("{}");
+    assert_eq!((span.level(), span.metadata("status_code")), ("ERROR", None));
+
+    let stream = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":2}}\n\nevent: error\ndata: {\"error\":{\"message\":\"broke\"}}\n\n";
+    let span = exchange(CHAT, b"{}", stream.as_bytes()).span("{}");
+    assert_eq!((span.level(), span.usage()["total"]), ("ERROR", 2));
+    assert!(span.text("langfuse.observation.cost_details").is_none(), "what was used is priced");
+}
+
+#[test]
+fn langfuse_is_told_not_to_estimate() {
+    let no_usage = r#"{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"stop"}]}"#;
+    let cost = |settings| chat(settings, &json!({}), no_usage).json("langfuse.observation.cost_details");
+    assert_eq!((cost("{}"), cost(r#"{"estimate_usage":false}"#)), (None, Some(json!({"total": 0}))));
+    assert_eq!(chat(r#"{"estimate_usage":false}"#, &json!({}), ANSWER).json("langfuse.observation.cost_details"), None);
+}
+
+#[test]
+fn a_stream_has_its_first_token_at_its_first_content() {
+    let head = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    let content = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let all = [head, content, end].concat();
+    let span = exchange(CHAT, b"{\"stream\":true}", all.as_bytes()).span("{}");
+    assert_eq!((span.time_to_first_token_ms(), span.level()), (Some(400.0), "DEFAULT"));
+    let empty = [head, end].concat();
+    let span = exchange(CHAT, b"{\"stream\":true}", empty.as_bytes()).span("{}");
+    assert_eq!(span.time_to_first_token_ms(), None, "nothing was said");
+}
+
+#[test]
+fn a_client_that_leaves_is_a_warning_unless_the_answer_was_whole() {
+    let content = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"par\"}}]}\n\n";
+    let mut gone = exchange(CHAT, b"{}", content.as_bytes());
+    (gone.end_of_stream, gone.details) = (false, Some("downstream_remote_disconnect"));
+    let span = gone.span("{}");
+    assert_eq!((span.level(), span.output()["content"].as_str()), ("WARNING", Some("par")));
+    assert_eq!(span.metadata("stream_complete"), Some(json!(false)));
+    assert!(span.usage().is_empty());
+    let done = [content, "data: [DONE]\n\n"].concat();
+    gone.response = vec![done.as_bytes()];
+    assert_eq!(gone.span("{}").level(), "DEFAULT", "the provider was done when the client closed");
+    gone.response = vec![content.as_bytes()];
+    gone.details = None;
+    let span = gone.span("{}");
+    assert_eq!((span.level(), span.text("langfuse.observation.status_message")), ("WARNING", Some("stream cut")));
+}
+
+#[test]
+fn embeddings_and_completions_have_their_own_shape() {
+    let answer = br#"{"data":[{"embedding":[1,2,3]},{"embedding":[4,5,6]}],"model":"e","usage":{"prompt_tokens":4,"total_tokens":4}}"#;
+    let span = exchange("/v1/embeddings", br#"{"model":"e","input":["a","b"],"dimensions":3}"#, answer).span("{}");
+    assert_eq!((span.name.as_str(), span.text("langfuse.observation.type")), ("embedding", Some("embedding")));
+    assert_eq!((span.input(), span.output()), (json!(["a", "b"]), json!({"count": 2, "dimensions": 3})));
+    let answer = br#"{"choices":[{"text":" b","index":0,"finish_reason":"length"}]}"#;
+    let span = exchange("/v1/completions", br#"{"prompt":"a"}"#, answer).span("{}");
+    assert_eq!((span.input(), span.output(), span.level()), (json!("a"), json!(" b"), "WARNING"));
+}
+
+#[test]
+fn long_metadata_paths_and_tags_are_bounded() {
+    let request = json!({"metadata": {"big": "x".repeat(100_000), "tags": (0..100).map(|n| n.to_string()).collect::<Vec<_>>()}});
+    let path = format!("/{}{CHAT}", "p".repeat(5000));
+    let span = exchange(&path, request.to_string().as_bytes(), b"{}").span("{}");
+    assert!(span.text("langfuse.trace.name").unwrap().len() <= 1000);
+    assert!(span.text("langfuse.trace.metadata.big").unwrap().len() <= 8192);
+    assert_eq!(span.tags().len(), 32);
+}
