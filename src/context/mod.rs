@@ -143,11 +143,11 @@ mod tests {
 
     #[test]
     fn unusable_values_are_passed_over_one_by_one() {
-        let long = "x".repeat(201);
+        let (long, fitting) = ("x".repeat(201), "x".repeat(200));
         for bad in ["", " ", "a\u{1}b", &long] {
             assert_eq!(user(&[("x-user-id", bad), ("user-id", "next")], "{}").as_deref(), Some("next"), "{bad:?}");
         }
-        assert_eq!(user(&[("x-user-id", &long[1..])], "{}"), Some(long[1..].to_owned()));
+        assert_eq!(user(&[("x-user-id", &fitting)], "{}"), Some(fitting));
         assert_eq!(Context::from_headers(&[(b"x-user-id", b"\xFF\xFE")]).user, None);
         assert_eq!(user(&[("x-user-id", "a"), ("x-user-id", "b")], r#"{"user":"k"}"#).as_deref(), Some("k"));
         assert_eq!(user(&[("x-user-id", "a"), ("x-user-id", "a")], "{}").as_deref(), Some("a"));

@@ -17,6 +17,7 @@ pub(super) enum BufferType {
 
 /// Header maps (`proxy_map_type_t`).
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::enum_variant_names, reason = "the ABI's names; it has maps of trailers too")]
 #[repr(u32)]
 pub(super) enum MapType {
     RequestHeaders = 0,
@@ -63,7 +64,6 @@ unsafe extern "C" {
     ) -> u32;
     pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: &mut *mut u8, len: &mut usize) -> u32;
     pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, metric: &mut u32) -> u32;
-    #[expect(clippy::too_many_arguments, reason = "the ABI has them")]
     pub(super) fn proxy_http_call(
         upstream: *const u8,
         upstream_len: usize,

@@ -5,7 +5,7 @@
 //! request (its id and connection).
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 /// 16 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,11 +49,7 @@ impl IdSource {
     /// Ids for a call that began at `now_ns` in the context `context_id`; `request` is what the host knows of it.
     pub fn next(&mut self, now_ns: u64, context_id: u32, request: &[u8]) -> (TraceId, SpanId) {
         self.made = self.made.wrapping_add(1);
-        let word = |part: u8| {
-            let mut hasher = self.seed.build_hasher();
-            (part, self.made, now_ns, context_id, request).hash(&mut hasher);
-            hasher.finish().to_be_bytes()
-        };
+        let word = |part: u8| self.seed.hash_one((part, self.made, now_ns, context_id, request)).to_be_bytes();
         let mut trace = [0; 16];
         let (high, low) = trace.split_at_mut(8);
         high.copy_from_slice(&word(0));

@@ -197,7 +197,7 @@ async fn odd_requests() {
             ("input", Value::Null), ("meta:input_note", json!("corrupt content-encoding")), ("text", json!("hello"))]),
         case("br", brotli, answer(), &[("input", Value::Null), ("meta:input_note", json!("not decoded: br")), ("text", json!("hello"))]),
         case("chunked", chunked, answer(), &[("input", json!([{"role": "user", "content": "y".repeat(40_000)}])), ("text", json!("hello"))]),
-        case("odd path", at("/caf%C3%A9/%ff%00/v1/chat/completions?key=%00#"), answer(), &[]),
+        case("odd path", at("/caf%C3%A9/%ff/v1/chat/completions?key=%00"), answer(), &[]),
         case("query", at("/v1/chat/completions?api_key=abc&x=/health"), answer(), &[("trace", json!("/case-21/v1/chat/completions"))]),
         case("long path", at(&format!("/{}/v1/chat/completions", "p".repeat(5000))), answer(), &[("text", json!("hello"))]),
         case("tags that are there already", metadata(json!({"tags": ["a", "c", "c", "b"]})), answer(), &[("tags", json!(["a", "b", "c"]))]),

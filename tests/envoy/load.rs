@@ -14,12 +14,12 @@ const CALLS: usize = 10_000;
 async fn ten_thousand_calls_at_saturation_lose_nothing() {
     let langfuse = StandIn::start(StandInOptions::default()).await;
     let upstream = BenchUpstream::start().await;
-    let filter = WasmFilter::new("ai-tracing", &module(), &config(&langfuse, &json!({})));
+    let filter = WasmFilter::new("ai-tracing", module(), &config(&langfuse, &json!({})));
     let options = EnvoyOptions::new(upstream.addr()).with_langfuse(Endpoint::from(langfuse.addr())).with_filter(filter);
     let envoy = Envoy::start(EnvoyOptions { concurrency: 2, ..options }).await;
 
     let call = |n: usize| {
-        let body = json!({"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}], "stream": n % 10 == 0});
+        let body = json!({"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}], "stream": n.is_multiple_of(10)});
         Request::post_json("/v1/chat/completions", &body, &[])
     };
     let answers = client::burst(envoy.addr(), CALLS, 32, call).await;

@@ -1,7 +1,15 @@
 //! The built `filters/ai-tracing.wasm` in a real Envoy, between real sockets: client → Envoy → upstream, and Envoy →
 //! stand-in for Langfuse. `make test` builds the module and installs Envoy into the project's venv.
 
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests"
+)]
 
 mod bad_input;
 mod cassettes;

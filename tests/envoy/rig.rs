@@ -62,7 +62,7 @@ impl Rig {
     pub async fn start_against(langfuse: StandInOptions, more: Value, change: impl FnOnce(&mut EnvoyOptions)) -> Self {
         let langfuse = StandIn::start(langfuse).await;
         let upstream = Upstream::start().await;
-        let filter = WasmFilter::new("ai-tracing", &module(), &config(&langfuse, &more));
+        let filter = WasmFilter::new("ai-tracing", module(), &config(&langfuse, &more));
         let mut options =
             EnvoyOptions::new(upstream.addr()).with_langfuse(Endpoint::from(langfuse.addr())).with_filter(filter);
         change(&mut options);
