@@ -13,9 +13,10 @@
 #[path = "support/feed.rs"]
 mod feed;
 
+use ai_tracing::export::otlp::{Resource, encode_batch};
 use feed::Exchange;
 use serde_json::{Value, json};
-use testkit::langfuse::Span;
+use testkit::langfuse::{Span, read_batch};
 
 const CHAT: &str = "/v1/chat/completions";
 const ANSWER: &str = r#"{"id":"c1","model":"gpt-4-0613","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}"#;
@@ -215,4 +216,19 @@ fn long_metadata_paths_and_tags_are_bounded() {
     assert!(span.text("langfuse.trace.name").unwrap().len() <= 1000);
     assert!(span.text("langfuse.trace.metadata.big").unwrap().len() <= 8192);
     assert_eq!(span.tags().len(), 32);
+}
+
+#[test]
+fn a_batch_is_its_spans_under_one_resource() {
+    let one = exchange(CHAT, b"{}", ANSWER.as_bytes()).span_bytes("{}");
+    let mut other = one.clone();
+    other[20..28].fill(2);
+    let resource = Resource { service_name: "envoy", environment: "staging" };
+    let (spans, violations) = read_batch(&encode_batch(resource, &[one, other])).unwrap();
+    assert_eq!((spans.len(), violations.len()), (2, 0), "{violations:?}");
+    assert_eq!((spans[0].span_id.as_str(), spans[1].span_id.as_str()), ("0101010101010101", "0202020202020202"));
+    assert_eq!(spans[1].resource["service.name"], "envoy");
+    assert_eq!(spans[1].resource["deployment.environment.name"], "staging");
+    assert_eq!((spans[0].scope_name.as_str(), spans[0].scope_version.as_str()), ("ai-tracing", env!("CARGO_PKG_VERSION")));
+    assert!(encode_batch(resource, &[]).is_empty(), "the self check stores nothing");
 }

@@ -223,6 +223,10 @@ fn report(note: Option<Note>, target: &Target, threshold: LogLevel) {
             "the gateway cannot call `{upstream}`: define a cluster of that name (Envoy) or a valid address (Kong), or \
              set langfuse_upstream; trying again"
         ),
+        Note::Refused(404) => format!(
+            "Langfuse at {url} has no OTLP receiver (HTTP 404): it is older than 3.22, or langfuse_endpoint has a wrong \
+             path; its traces are dropped and counted"
+        ),
         Note::Refused(status) => {
             return log::line(threshold, LogLevel::Warn, || {
                 format!("ai-tracing: Langfuse at {url} refused a batch for good (HTTP {status})")

@@ -13,8 +13,11 @@
 
 mod bad_input;
 mod cassettes;
+mod configuration;
 #[path = "../support/expectation.rs"]
 mod expectation;
+mod export;
 mod load;
 mod rig;
+mod secrets;
 mod shipped;
