@@ -16,6 +16,7 @@
     reason = "test equipment: a failed assumption must stop the run"
 )]
 
+pub mod bench;
 pub mod cassettes;
 pub mod client;
 pub mod demo;

@@ -17,11 +17,17 @@ fn question() -> Request {
 fn answer() -> Script {
     let message = json!({"role": "assistant", "content": "hello"});
     let usage = json!({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7});
-    Script::json(200, &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}))
+    Script::json(
+        200,
+        &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}),
+    )
 }
 
 fn answer_without_usage() -> Script {
-    Script::json(200, &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": {"content": "hello"}, "finish_reason": "stop"}]}))
+    Script::json(
+        200,
+        &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": {"content": "hello"}, "finish_reason": "stop"}]}),
+    )
 }
 
 /// Lines of the filter in Envoy's log that contain `text`.
@@ -75,13 +81,20 @@ async fn strings_stand_for_booleans_and_numbers_and_labels_are_on_every_span() {
     }
     rig.replay(Request { path: "/internals/v1/chat/completions".into(), ..question() }, answer_without_usage()).await;
     let labels = [
-        ("trace", json!("/internals/v1/chat/completions")), ("tags", json!(["a", "b"])), ("environment", json!("staging-1")),
-        ("meta:environment", json!("staging-1")), ("release", json!("r1")), ("version", json!("v2")),
-        ("cost", json!({"total": 0})), ("usage", Value::Null), ("level", json!("DEFAULT")),
+        ("trace", json!("/internals/v1/chat/completions")),
+        ("tags", json!(["a", "b"])),
+        ("environment", json!("staging-1")),
+        ("meta:environment", json!("staging-1")),
+        ("release", json!("r1")),
+        ("version", json!("v2")),
+        ("cost", json!({"total": 0})),
+        ("usage", Value::Null),
+        ("level", json!("DEFAULT")),
     ];
     let mut wrong = unwanted("no usage", &rig.take_span().await, &labels);
     rig.replay(question(), answer()).await;
-    let stated = [("usage", json!({"input": 5, "output": 2, "total": 7})), ("cost", Value::Null), ("tags", json!(["a", "b"]))];
+    let stated =
+        [("usage", json!({"input": 5, "output": 2, "total": 7})), ("cost", Value::Null), ("tags", json!(["a", "b"]))];
     let span = rig.take_span().await;
     wrong.extend(unwanted("usage", &span, &stated));
     assert_eq!(span.resource["deployment.environment.name"], "staging-1");
@@ -93,14 +106,24 @@ async fn strings_stand_for_booleans_and_numbers_and_labels_are_on_every_span() {
 async fn usage_that_is_missing_is_estimated_by_langfuse_unless_told_otherwise() {
     let rig = Rig::start(json!({})).await;
     rig.replay(question(), answer_without_usage()).await;
-    let wanted = [("usage", Value::Null), ("cost", Value::Null), ("meta:usage_source", json!("missing")), ("environment", json!("production"))];
+    let wanted = [
+        ("usage", Value::Null),
+        ("cost", Value::Null),
+        ("meta:usage_source", json!("missing")),
+        ("environment", json!("production")),
+    ];
     let wrong = unwanted("default", &rig.take_span().await, &wanted);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_come_from_the_environment_of_the_module() {
-    let keys = [("LANGFUSE_PUBLIC_KEY", PUBLIC_KEY), ("LANGFUSE_SECRET_KEY", SECRET_KEY), ("LANGFUSE_TRACING_ENVIRONMENT", "of-env"), ("LANGFUSE_RELEASE", "r-env")];
+    let keys = [
+        ("LANGFUSE_PUBLIC_KEY", PUBLIC_KEY),
+        ("LANGFUSE_SECRET_KEY", SECRET_KEY),
+        ("LANGFUSE_TRACING_ENVIRONMENT", "of-env"),
+        ("LANGFUSE_RELEASE", "r-env"),
+    ];
     let rig = Rig::start_with(json!({}), |options| {
         without_keys(options);
         environment(options, &keys);
@@ -111,9 +134,13 @@ async fn keys_come_from_the_environment_of_the_module() {
     let wrong = unwanted("environment", &span, &[("environment", json!("of-env")), ("release", json!("r-env"))]);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 
-    let vault = json!({"langfuse_public_key": "{vault://env/my-public}", "langfuse_secret_key": "{vault://env/my-secret-key}"});
+    let vault =
+        json!({"langfuse_public_key": "{vault://env/my-public}", "langfuse_secret_key": "{vault://env/my-secret-key}"});
     let rig = Rig::start_with(vault, |options| {
-        environment(options, &[("MY_PUBLIC", PUBLIC_KEY), ("MY_SECRET_KEY", SECRET_KEY), ("LANGFUSE_SECRET_KEY", "wrong")]);
+        environment(
+            options,
+            &[("MY_PUBLIC", PUBLIC_KEY), ("MY_SECRET_KEY", SECRET_KEY), ("LANGFUSE_SECRET_KEY", "wrong")],
+        );
     })
     .await;
     rig.replay(question(), answer()).await;
@@ -126,7 +153,11 @@ async fn what_the_environment_lacks_disables_with_a_line_and_harms_no_call() {
         (json!({}), &[][..], "LANGFUSE_PUBLIC_KEY"),
         (json!({}), &[("LANGFUSE_PUBLIC_KEY", "pk")][..], "LANGFUSE_SECRET_KEY"),
         (json!({"langfuse_secret_key": "{vault://env/my-key}"}), &[("LANGFUSE_PUBLIC_KEY", "pk")][..], "MY_KEY"),
-        (json!({"langfuse_secret_key": "{vault://hcv/my-key}"}), &[("LANGFUSE_PUBLIC_KEY", "pk")][..], "no other vault"),
+        (
+            json!({"langfuse_secret_key": "{vault://hcv/my-key}"}),
+            &[("LANGFUSE_PUBLIC_KEY", "pk")][..],
+            "no other vault",
+        ),
     ] {
         let rig = Rig::start_with(more, |options| {
             without_keys(options);
@@ -166,7 +197,11 @@ async fn an_error_in_the_text_is_refused_with_one_clear_line() {
         let path = folder.join("envoy.json");
         std::fs::write(&path, bootstrap(&with_text(text)).to_string()).expect("writing the bootstrap");
         let output = validate(&path).expect_err(text);
-        assert_eq!(lines(&output, said).len(), lines(&output, "ai-tracing: ").len(), "{text}: only this is said:\n{output}");
+        assert_eq!(
+            lines(&output, said).len(),
+            lines(&output, "ai-tracing: ").len(),
+            "{text}: only this is said:\n{output}"
+        );
         assert!(!lines(&output, said).is_empty(), "{text}:\n{output}");
     }
     // A cold start is refused as well, with the same line.
@@ -256,7 +291,12 @@ async fn the_self_check_is_one_empty_request_a_vm_before_the_first_batch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_listeners_trace_each_to_its_own_project_and_environment() {
-    let second = StandIn::start(StandInOptions { public_key: "pk-2".into(), secret_key: "sk-lf-second".into(), ..StandInOptions::default() }).await;
+    let second = StandIn::start(StandInOptions {
+        public_key: "pk-2".into(),
+        secret_key: "sk-lf-second".into(),
+        ..StandInOptions::default()
+    })
+    .await;
     let of_second = json!({"environment": "two", "langfuse_public_key": "pk-2", "langfuse_secret_key": "sk-lf-second", "tags": ["t2"], "ignore_paths": "/only-two"});
     let filter = WasmFilter::new("ai-tracing", module(), &config(&second, &of_second));
     let endpoint = Endpoint::from(second.addr());
@@ -268,7 +308,8 @@ async fn two_listeners_trace_each_to_its_own_project_and_environment() {
     rig.upstream.fallback(|_| Some(answer()));
     for listener in [0, 1] {
         for path in ["/v1/chat/completions", "/only-two/v1/chat/completions"] {
-            let response = client::send(rig.envoy.listener(listener), Request { path: path.into(), ..question() }).await;
+            let response =
+                client::send(rig.envoy.listener(listener), Request { path: path.into(), ..question() }).await;
             assert_eq!(response.status, 200);
         }
     }
@@ -276,7 +317,10 @@ async fn two_listeners_trace_each_to_its_own_project_and_environment() {
     let second_spans = second.wait_for_spans(1, SOON).await;
     second.assert_no_violations();
     rig.wait_until_settled(3).await;
-    let mut wrong: Vec<String> = first.iter().flat_map(|span| unwanted("first", span, &[("environment", json!("one")), ("tags", json!([]))])).collect();
+    let mut wrong: Vec<String> = first
+        .iter()
+        .flat_map(|span| unwanted("first", span, &[("environment", json!("one")), ("tags", json!([]))]))
+        .collect();
     assert_eq!((second_spans.len(), rig.langfuse.spans().len()), (1, 0));
     wrong.extend(unwanted("second", &second_spans[0], &[("environment", json!("two")), ("tags", json!(["t2"]))]));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -300,8 +344,10 @@ async fn predecessors_urls_of_langfuse_are_understood() {
     let upstream = Upstream::start().await;
     upstream.fallback(|_| Some(answer()));
     let base = langfuse.base_url();
-    let endpoints = [format!("{base}/api/public/ingestion"), format!("{base}/api/public/otel/v1/traces/"), format!("{base}/")];
-    let filter = |url: &String| WasmFilter::new("ai-tracing", module(), &config(&langfuse, &json!({"langfuse_endpoint": url})));
+    let endpoints =
+        [format!("{base}/api/public/ingestion"), format!("{base}/api/public/otel/v1/traces/"), format!("{base}/")];
+    let filter =
+        |url: &String| WasmFilter::new("ai-tracing", module(), &config(&langfuse, &json!({"langfuse_endpoint": url})));
     let mut options = EnvoyOptions::new(upstream.addr()).with_langfuse(Endpoint::from(langfuse.addr()));
     options.filters = vec![filter(&endpoints[0])];
     options.more_listeners = endpoints[1..].iter().map(|url| vec![filter(url)]).collect();

@@ -10,7 +10,10 @@ use crate::rig::{Rig, SOON};
 fn answer() -> Script {
     let message = json!({"role": "assistant", "content": "hello"});
     let usage = json!({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7});
-    Script::json(200, &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}))
+    Script::json(
+        200,
+        &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}),
+    )
 }
 
 fn call(n: usize) -> Request {
@@ -94,9 +97,13 @@ async fn a_batch_that_is_too_large_is_split() {
     rig.wait_until_settled(16).await;
     assert_each_once(&spans, 16);
     let requests = rig.langfuse.requests();
-    let refused: Vec<usize> = requests.iter().filter(|request| request.status == Some(413)).map(|request| request.bytes).collect();
+    let refused: Vec<usize> =
+        requests.iter().filter(|request| request.status == Some(413)).map(|request| request.bytes).collect();
     let largest = requests.iter().filter(|request| request.status == Some(200)).map(|request| request.bytes).max();
-    assert!(refused.len() == 2 && refused[1] < refused[0] && largest < refused.first().copied(), "{refused:?}, then {largest:?}");
+    assert!(
+        refused.len() == 2 && refused[1] < refused[0] && largest < refused.first().copied(),
+        "{refused:?}, then {largest:?}"
+    );
     assert_eq!((rig.dropped().await, rig.langfuse.duplicates()), (0, 0));
 
     // One that is too large alone is given up, the others are not.
@@ -144,7 +151,8 @@ async fn what_is_refused_for_good_is_dropped_counted_and_not_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_langfuse_that_is_dead_costs_traces_and_no_call() {
-    let rig = rig(json!({"langfuse_timeout": 200, "queue_max_items": 10, "batch_max_items": 5, "retry_max_age": 1000})).await;
+    let rig =
+        rig(json!({"langfuse_timeout": 200, "queue_max_items": 10, "batch_max_items": 5, "retry_max_age": 1000})).await;
     rig.langfuse.set_behaviour(Behaviour::NeverAnswer);
     calls(&rig, 60).await;
     rig.wait_for_counter("traces_offered", 60).await;

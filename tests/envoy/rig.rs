@@ -58,7 +58,7 @@ impl Rig {
         Self::start_against(StandInOptions::default(), more, change).await
     }
 
-    /// Starts all, with this Langfuse; the stand-in is made first, so that `change` can depend on nothing but itself.
+    /// Starts all around a Langfuse of this kind (other keys, another generation).
     pub async fn start_against(langfuse: StandInOptions, more: Value, change: impl FnOnce(&mut EnvoyOptions)) -> Self {
         let langfuse = StandIn::start(langfuse).await;
         let upstream = Upstream::start().await;

@@ -42,14 +42,19 @@ fn question() -> Request {
 
 fn answer() -> Script {
     let message = json!({"role": "assistant", "content": ANSWER});
-    let mut script = Script::json(200, &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}));
+    let mut script = Script::json(
+        200,
+        &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}),
+    );
     script.headers.push(("set-cookie".into(), "set-cookie-aaaa=1".into()));
     script
 }
 
 /// Forbids all credentials of the client in spans.
 async fn rig() -> Rig {
-    let rig = Rig::start_with(json!({"log_level": "debug"}), |options| options.component_log_level = "wasm:trace".into()).await;
+    let rig =
+        Rig::start_with(json!({"log_level": "debug"}), |options| options.component_log_level = "wasm:trace".into())
+            .await;
     let of_client = CLIENT.iter().map(|(_, _, secret)| *secret);
     of_client.chain(["query-9999", "set-cookie-aaaa", PUBLIC_KEY]).for_each(|secret| rig.langfuse.forbid(secret));
     rig.langfuse.forbid(&credentials());
@@ -64,7 +69,11 @@ async fn neither_the_log_nor_a_span_has_a_secret_and_the_log_no_content() {
         Script::sse(&[chunk], Duration::ZERO)
     };
     rig.replay(question(), answer()).await;
-    rig.replay(Request { body: format!("{PROMPT} is no JSON").into(), ..question() }, Script::json(400, &json!({"error": {"message": ANSWER}}))).await;
+    rig.replay(
+        Request { body: format!("{PROMPT} is no JSON").into(), ..question() },
+        Script::json(400, &json!({"error": {"message": ANSWER}})),
+    )
+    .await;
     rig.replay(question(), stream()).await;
     let (_, request) = rig.scripted(question(), stream().ending(Ending::Hang));
     send_and_abort(rig.envoy.addr(), request, AbortAt::ResponseBytes(10)).await;
@@ -85,8 +94,17 @@ async fn neither_the_log_nor_a_span_has_a_secret_and_the_log_no_content() {
     assert!(log.contains("bytes queued"), "the log is at debug: {log}");
     let basic = credentials();
     let of_client = CLIENT.iter().map(|(name, _, secret)| (*name, *secret));
-    let others = [("secret key", SECRET_KEY), ("public key", PUBLIC_KEY), ("Basic value", basic.as_str()), ("prompt", PROMPT), ("answer", ANSWER), ("query", "query-9999"), ("set-cookie", "set-cookie-aaaa")];
-    let found: Vec<&str> = of_client.chain(others).filter(|(_, secret)| log.contains(secret)).map(|(name, _)| name).collect();
+    let others = [
+        ("secret key", SECRET_KEY),
+        ("public key", PUBLIC_KEY),
+        ("Basic value", basic.as_str()),
+        ("prompt", PROMPT),
+        ("answer", ANSWER),
+        ("query", "query-9999"),
+        ("set-cookie", "set-cookie-aaaa"),
+    ];
+    let found: Vec<&str> =
+        of_client.chain(others).filter(|(_, secret)| log.contains(secret)).map(|(name, _)| name).collect();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("-lf-testkit") || line.contains(&basic)).collect();
     assert!(found.is_empty(), "in the log: {found:?}\n{}", lines.join("\n"));
 }
@@ -96,7 +114,10 @@ async fn keys_that_a_configuration_error_is_about_are_not_shown() {
     let mut filter = testkit::envoy::WasmFilter::new("ai-tracing", crate::rig::module(), &json!({}));
     filter.config = json!({"langfuse_secret_key": [SECRET_KEY], "langfuse_public_key": PUBLIC_KEY}).to_string();
     let upstream = testkit::envoy::Endpoint::parse("http://127.0.0.1:1").expect("an address");
-    let log = testkit::envoy::Envoy::try_start(testkit::envoy::EnvoyOptions::new(upstream).with_filter(filter)).await.err().unwrap_or_default();
+    let log = testkit::envoy::Envoy::try_start(testkit::envoy::EnvoyOptions::new(upstream).with_filter(filter))
+        .await
+        .err()
+        .unwrap_or_default();
     assert!(log.contains("langfuse_secret_key: must be a string"), "{log}");
     assert!(!log.contains("-lf-testkit"), "{log}");
 }
@@ -109,9 +130,18 @@ fn bodies() -> Vec<(&'static str, Value)> {
         ("api_key", json!({"model": "m", "messages": messages, "api_key": "body-secret-0"})),
         ("API_KEY", json!({"model": "m", "messages": messages, "API_KEY": "body-secret-00"})),
         ("Azure data_sources", json!({"model": "m", "messages": messages, "data_sources": azure})),
-        ("extra_headers", json!({"model": "m", "messages": messages, "extra_headers": {"Authorization": "Bearer body-secret-2"}})),
-        ("aws_secret_access_key", json!({"model": "m", "messages": messages, "aws_secret_access_key": "body-secret-3"})),
-        ("vertex_credentials", json!({"model": "m", "messages": messages, "vertex_credentials": {"private_key": "body-secret-4"}})),
+        (
+            "extra_headers",
+            json!({"model": "m", "messages": messages, "extra_headers": {"Authorization": "Bearer body-secret-2"}}),
+        ),
+        (
+            "aws_secret_access_key",
+            json!({"model": "m", "messages": messages, "aws_secret_access_key": "body-secret-3"}),
+        ),
+        (
+            "vertex_credentials",
+            json!({"model": "m", "messages": messages, "vertex_credentials": {"private_key": "body-secret-4"}}),
+        ),
         ("azure_ad_token", json!({"model": "m", "messages": messages, "azure_ad_token": "body-secret-5"})),
         ("metadata", json!({"model": "m", "messages": messages, "metadata": {"api_key": "body-secret-6"}})),
         ("a body without messages", json!({"model": "m", "prompt": "hi", "api_key": "body-secret-7"})),

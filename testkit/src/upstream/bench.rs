@@ -8,15 +8,20 @@ use serde_json::json;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Content chunks of the streamed answer; the usage chunk and `[DONE]` come on top.
-const STREAM_CHUNKS: usize = 100;
+pub const STREAM_CHUNKS: usize = 100;
+/// From one chunk of a paced stream to the next.
+const PACE: Duration = Duration::from_millis(1);
 
 /// A running bench upstream on a thread of its own; stops when dropped.
 ///
-/// A request whose body contains `"stream":true` (or `"stream": true`) gets a stream of 100 chunks, each one write;
+/// A request whose body contains `"stream":true` (or `"stream": true`) gets a stream of 100 chunks, each one write
+/// (with the header `x-bench-stream: paced`, one per millisecond, as a model would: none catches up with the one
+/// before; with `x-bench-stream: whole`, all in one write: cheap enough not to be what limits a gateway);
 /// any other a chat answer of 1 KB.
 #[derive(Debug)]
 pub struct BenchUpstream {
@@ -43,11 +48,13 @@ impl BenchUpstream {
 struct Answers {
     whole: Vec<u8>,
     stream: Vec<Vec<u8>>,
+    whole_stream: Vec<u8>,
 }
 
 impl Answers {
     fn new() -> Self {
-        Self { whole: whole_answer(), stream: stream_answer() }
+        let stream = stream_answer();
+        Self { whole: whole_answer(), whole_stream: stream.concat(), stream }
     }
 }
 
@@ -89,16 +96,42 @@ async fn serve(mut stream: TcpStream, answers: &Answers) -> io::Result<()> {
         let body = &buffer[head..length];
         let streamed =
             memmem::find(body, b"\"stream\":true").or_else(|| memmem::find(body, b"\"stream\": true")).is_some();
+        let pace = Pace::asked_for(&buffer[..head]);
         buffer.advance(length);
         match streamed {
-            true => write_stream(&mut stream, answers).await?,
+            true => write_stream(&mut stream, answers, pace).await?,
             false => stream.write_all(&answers.whole).await?,
         }
     }
 }
 
-async fn write_stream(stream: &mut TcpStream, answers: &Answers) -> io::Result<()> {
+/// How a stream is written.
+#[derive(Clone, Copy)]
+enum Pace {
+    AtOnce,
+    Paced,
+    Whole,
+}
+
+impl Pace {
+    fn asked_for(head: &[u8]) -> Self {
+        let has = |header: &[u8]| memmem::find(head, header).is_some();
+        match (has(b"x-bench-stream: paced"), has(b"x-bench-stream: whole")) {
+            (true, _) => Self::Paced,
+            (_, true) => Self::Whole,
+            _ => Self::AtOnce,
+        }
+    }
+}
+
+async fn write_stream(stream: &mut TcpStream, answers: &Answers, pace: Pace) -> io::Result<()> {
+    if matches!(pace, Pace::Whole) {
+        return stream.write_all(&answers.whole_stream).await;
+    }
     for chunk in &answers.stream {
+        if matches!(pace, Pace::Paced) {
+            tokio::time::sleep(PACE).await;
+        }
         stream.write_all(chunk).await?;
     }
     Ok(())

@@ -1,0 +1,48 @@
+//! How long to measure, and what.
+
+use super::Failure;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// What `make bench` runs with.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) rounds: usize,
+    pub(super) duration: Duration,
+    pub(super) filter: PathBuf,
+    pub(super) null_tap: PathBuf,
+}
+
+impl Settings {
+    pub(super) fn read() -> Result<Self, Failure> {
+        let null_tap = "benches/null-tap/target/wasm32-wasip1/release/null_tap.wasm";
+        Ok(Self {
+            rounds: number::<usize>("BENCH_ROUNDS", 5)?.max(1),
+            duration: Duration::from_secs(number::<u64>("BENCH_SECONDS", 3)?.max(1)),
+            filter: module("AI_TRACING_WASM", "filters/ai-tracing.wasm")?,
+            null_tap: module("NULL_TAP_WASM", null_tap)?,
+        })
+    }
+}
+
+fn number<T: FromStr>(name: &str, default: T) -> Result<T, Failure> {
+    match std::env::var(name).ok().filter(|text| !text.is_empty()) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| Failure::Failed(format!("{name}={text} is no number"))),
+    }
+}
+
+fn module(variable: &str, default: &str) -> Result<PathBuf, Failure> {
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    let path = named.unwrap_or_else(|| crate::repository_root().join(default));
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(Failure::Missing(format!("{}; build it with: make bench", path.display()))),
+    }
+}
+
+/// A file's size.
+pub(super) fn size_of(path: &Path) -> u64 {
+    std::fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default()
+}
