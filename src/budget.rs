@@ -1,7 +1,8 @@
 //! One byte budget for everything a VM holds: captures in flight and queued spans of all root contexts.
 //!
 //! Several filters share one VM on both hosts (docs/design.md, "Memory"), and a Wasm memory never shrinks, so each
-//! growing buffer asks here first. Who is refused keeps what it has and records why the rest is missing.
+//! growing buffer asks here first. Who is refused keeps what it has and records why the rest is missing. Captures may
+//! take three quarters at the most, so that calls in flight never starve the traces of calls that are over.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -31,10 +32,21 @@ impl Budget {
         self.limit.set(limit);
     }
 
-    /// A lease that holds nothing yet.
+    /// A lease for spans that wait for export; it holds nothing yet.
     #[must_use]
-    pub fn lease(self: &Rc<Self>) -> Lease {
-        Lease { budget: Rc::clone(self), held: 0 }
+    pub fn export_lease(self: &Rc<Self>) -> Lease {
+        Lease { budget: Rc::clone(self), held: 0, is_capture: false }
+    }
+
+    /// A lease for the capture of a call in flight; it holds nothing yet.
+    #[must_use]
+    pub fn capture_lease(self: &Rc<Self>) -> Lease {
+        Lease { budget: Rc::clone(self), held: 0, is_capture: true }
+    }
+
+    fn limit_for(&self, capture: bool) -> usize {
+        let limit = self.limit.get();
+        if capture { limit - limit / 4 } else { limit }
     }
 }
 
@@ -43,6 +55,7 @@ impl Budget {
 pub struct Lease {
     budget: Rc<Budget>,
     held: usize,
+    is_capture: bool,
 }
 
 impl Lease {
@@ -50,12 +63,23 @@ impl Lease {
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
         let wanted = self.budget.used.get().saturating_add(bytes);
-        if wanted > self.budget.limit.get() {
+        if wanted > self.budget.limit_for(self.is_capture) {
             return false;
         }
-        self.budget.used.set(wanted);
-        self.held += bytes;
+        self.take(bytes);
         true
+    }
+
+    /// Takes `bytes` more without asking: for what is small, bounded, and worth more than its memory.
+    pub fn take(&mut self, bytes: usize) {
+        self.budget.used.set(self.budget.used.get().saturating_add(bytes));
+        self.held = self.held.saturating_add(bytes);
+    }
+
+    /// Another lease on the same budget, for the same purpose.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { budget: Rc::clone(&self.budget), held: 0, is_capture: self.is_capture }
     }
 
     /// Gives `bytes` back (at most what is held).
@@ -85,9 +109,9 @@ mod tests {
     #[test]
     fn a_lease_is_refused_at_the_limit_and_given_back_on_drop() {
         let budget = Budget::new(10);
-        let mut first = budget.lease();
+        let mut first = budget.export_lease();
         assert!(first.grow(10));
-        let mut second = budget.lease();
+        let mut second = budget.export_lease();
         assert!(!second.grow(1), "one byte over the limit");
         drop(first);
         assert_eq!(budget.used(), 0);
@@ -97,9 +121,18 @@ mod tests {
     }
 
     #[test]
+    fn captures_leave_a_quarter_to_the_export() {
+        let budget = Budget::new(100);
+        let mut capture = budget.capture_lease();
+        assert!(capture.grow(75) && !capture.grow(1));
+        capture.take(5);
+        assert!(budget.export_lease().grow(20) && !budget.export_lease().grow(21));
+    }
+
+    #[test]
     fn a_lowered_limit_refuses_growth_but_takes_nothing_away() {
         let budget = Budget::new(10);
-        let mut lease = budget.lease();
+        let mut lease = budget.export_lease();
         assert!(lease.grow(8));
         budget.set_limit(4);
         assert!(!lease.grow(1));

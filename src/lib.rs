@@ -15,6 +15,7 @@ pub mod call;
 pub mod config;
 pub mod context;
 pub mod counters;
+mod credentials;
 pub mod decode;
 pub mod export;
 #[cfg(target_family = "wasm")]

@@ -8,8 +8,16 @@
 use wasmparser::{Parser, Payload};
 
 /// WASI functions that Kong 3.4's host and later ones have.
-const WASI: &[&str] =
-    &["args_get", "args_sizes_get", "clock_time_get", "environ_get", "environ_sizes_get", "fd_write", "proc_exit", "random_get"];
+const WASI: &[&str] = &[
+    "args_get",
+    "args_sizes_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proc_exit",
+    "random_get",
+];
 /// Functions of the Proxy-Wasm ABI 0.2.1 that both hosts have and that the filter may call.
 const PROXY: &[&str] = &[
     "proxy_define_metric",

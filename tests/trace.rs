@@ -63,9 +63,15 @@ fn the_predecessors_trace_keeps_its_names_and_formulas() {
     }
     assert_eq!(span.input(), request["messages"]);
     assert_eq!(span.output(), json!({"role": "assistant", "content": "hi"}));
-    assert_eq!(span.json("langfuse.observation.model.parameters"), Some(json!({"max_tokens": 500, "temperature": 0.7})));
+    assert_eq!(
+        span.json("langfuse.observation.model.parameters"),
+        Some(json!({"max_tokens": 500, "temperature": 0.7}))
+    );
     assert_eq!(span.text("langfuse.observation.usage_details"), Some(r#"{"input":10,"output":5,"total":15}"#));
-    assert_eq!((span.tags(), span.text("langfuse.release"), span.text("langfuse.version")), (vec!["kong".to_owned()], Some("r1"), Some("v1")));
+    assert_eq!(
+        (span.tags(), span.text("langfuse.release"), span.text("langfuse.version")),
+        (vec!["kong".to_owned()], Some("r1"), Some("v1"))
+    );
     assert_eq!(span.time_to_first_token_ms(), None, "a JSON answer has no first token");
     assert!(span.text("langfuse.observation.cost_details").is_none());
 }
@@ -210,7 +216,8 @@ fn embeddings_and_completions_have_their_own_shape() {
 
 #[test]
 fn long_metadata_paths_and_tags_are_bounded() {
-    let request = json!({"metadata": {"big": "x".repeat(100_000), "tags": (0..100).map(|n| n.to_string()).collect::<Vec<_>>()}});
+    let request =
+        json!({"metadata": {"big": "x".repeat(100_000), "tags": (0..100).map(|n| n.to_string()).collect::<Vec<_>>()}});
     let path = format!("/{}{CHAT}", "p".repeat(5000));
     let span = exchange(&path, request.to_string().as_bytes(), b"{}").span("{}");
     assert!(span.text("langfuse.trace.name").unwrap().len() <= 1000);
@@ -229,6 +236,9 @@ fn a_batch_is_its_spans_under_one_resource() {
     assert_eq!((spans[0].span_id.as_str(), spans[1].span_id.as_str()), ("0101010101010101", "0202020202020202"));
     assert_eq!(spans[1].resource["service.name"], "envoy");
     assert_eq!(spans[1].resource["deployment.environment.name"], "staging");
-    assert_eq!((spans[0].scope_name.as_str(), spans[0].scope_version.as_str()), ("ai-tracing", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        (spans[0].scope_name.as_str(), spans[0].scope_version.as_str()),
+        ("ai-tracing", env!("CARGO_PKG_VERSION"))
+    );
     assert!(encode_batch(resource, &[]).is_empty(), "the self check stores nothing");
 }

@@ -149,10 +149,10 @@ impl Call {
         }
     }
 
-    /// The next piece of the request's body is worth reading.
+    /// How many more bytes of the request's body are worth reading.
     #[must_use]
-    pub fn wants_request(&self) -> bool {
-        self.request.wants_bytes()
+    pub fn request_room(&self) -> usize {
+        self.request.room()
     }
 
     /// Takes the next piece of the request's body.
@@ -167,15 +167,21 @@ impl Call {
         self.upgraded |= self.response.status() == Some(101);
     }
 
-    /// The next piece of the answer is worth reading.
+    /// The connection changes its protocol: there is no answer, and the call can be finished.
     #[must_use]
-    pub fn wants_response(&self) -> bool {
-        !self.upgraded && self.response.wants_bytes()
+    pub fn is_upgraded(&self) -> bool {
+        self.upgraded
+    }
+
+    /// How many more bytes of the answer are worth reading.
+    #[must_use]
+    pub fn response_room(&self) -> usize {
+        self.response.room()
     }
 
     /// Takes the next piece of the answer; `clock` (nanoseconds since 1970) is asked once, at the first content.
     pub fn response_piece(&mut self, piece: Piece<'_>, clock: &dyn Fn() -> u64) {
-        if !self.upgraded && self.response.push(piece) && self.times.first_content.is_none() {
+        if self.response.push(piece) && self.times.first_content.is_none() {
             self.times.first_content = Some(clock());
         }
     }
@@ -221,12 +227,15 @@ impl Call {
     /// How the transport ended.
     fn ending(&self, details: Option<&str>) -> Ending {
         let details = details.unwrap_or_default();
+        let begins = |starts: &[&str]| starts.iter().any(|start| details.starts_with(start));
         if self.response.is_complete() {
             Ending::Complete
-        } else if details.starts_with("downstream") {
+        } else if begins(&["downstream", "http2.remote_", "http3.remote_"]) {
             Ending::ClientGone
-        } else if details.starts_with("upstream") {
+        } else if begins(&["upstream"]) {
             Ending::UpstreamReset
+        } else if details.contains("timeout") {
+            Ending::GatewayTimeout
         } else {
             Ending::Cut
         }

@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Document, Member, ObjectWriter, close_truncated};
+use serde::de::IgnoredAny;
+
+use crate::credentials::{holds_credential, is_credential};
+use crate::json::{Document, Member, ObjectWriter, close_truncated, parse};
 use crate::provider::Operation;
 
 /// Members that are the input, context, or named elsewhere in the trace.
 const NOT_PARAMETERS: [&str; 10] =
     ["messages", "prompt", "input", "inputs", "tools", "functions", "model", "metadata", "user", "features"];
-/// Members in which callers of some proxies put credentials: never exported in any form.
-const CREDENTIALS: [&str; 6] = ["api_key", "apikey", "api-key", "key", "token", "authorization"];
 /// Longest parameter that is kept, in bytes; a JSON schema of a response format is the longest real one.
 const PARAMETER_MAX: usize = 16 * 1024;
 /// Bytes of all parameters together.
@@ -17,22 +18,39 @@ const PARAMETERS_MAX: usize = 64 * 1024;
 
 /// JSON object of the parameters; none where the caller set none.
 pub(super) fn parameters(document: &Document) -> Option<String> {
+    members_but(document, &NOT_PARAMETERS)
+}
+
+/// JSON object of all members but those named and those that hold credentials.
+fn members_but(document: &Document, excluded: &[&str]) -> Option<String> {
     let mut object = ObjectWriter::default();
     for member in document.members() {
-        let (Ok(key), Ok(value)) = (std::str::from_utf8(member.key), std::str::from_utf8(member.value)) else {
-            continue;
-        };
-        let named = NOT_PARAMETERS.contains(&key) || CREDENTIALS.iter().any(|name| key.eq_ignore_ascii_case(name));
+        let (Some(key), Ok(value)) = (key(member), std::str::from_utf8(member.value)) else { continue };
+        let named = excluded.contains(&key.as_ref()) || is_credential(&key);
         if named || object.len() + value.len() > PARAMETERS_MAX {
             continue;
         }
-        if member.complete && value.len() <= PARAMETER_MAX {
-            object.raw(key, value);
+        if holds_credential(&key, value) {
+            object.string(&key, "[holds a credential]");
+        } else if !member.complete || value.len() > PARAMETER_MAX {
+            object.string(&key, "[too long to be kept]");
+        } else if parse::<IgnoredAny>(value.as_bytes()).is_some() {
+            object.raw(&key, value);
         } else {
-            object.string(key, "[too long to be kept]");
+            object.string(&key, "[not JSON]");
         }
     }
     (!object.is_empty()).then(|| object.finish())
+}
+
+/// A key without its escapes.
+fn key(member: Member<'_>) -> Option<Cow<'_, str>> {
+    let key = std::str::from_utf8(member.key).ok()?;
+    if !key.contains('\\') {
+        return Some(Cow::Borrowed(key));
+    }
+    let text: String = parse(format!("\"{key}\"").as_bytes())?;
+    Some(Cow::Owned(text))
 }
 
 /// The input: messages (with the tools that were offered, if any), the prompt, or the texts to embed.
@@ -42,7 +60,7 @@ pub(super) fn input(document: &Document, operation: Operation) -> Option<Cow<'_,
         Operation::Completion | Operation::Generate => "prompt",
         Operation::Embedding => "input",
     };
-    let Some(main_member) = document.get(main) else { return whole_text(document) };
+    let Some(main_member) = document.get(main) else { return other_input(document) };
     let tools: Vec<(&str, Member<'_>)> =
         ["tools", "functions"].iter().filter_map(|key| Some((*key, document.get(key)?))).collect();
     let main_value = value(main_member);
@@ -63,6 +81,11 @@ fn value(member: Member<'_>) -> Cow<'_, str> {
         return String::from_utf8_lossy(member.value);
     }
     Cow::Owned(String::from_utf8_lossy(&close_truncated(member.value)).into_owned())
+}
+
+/// An object without the expected member is shown with what it has, less credentials; anything else as it is.
+fn other_input(document: &Document) -> Option<Cow<'_, str>> {
+    if document.is_object() { members_but(document, &[]).map(Cow::Owned) } else { whole_text(document) }
 }
 
 /// A body that is not of the expected shape is shown as it is.

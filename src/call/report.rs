@@ -34,10 +34,14 @@ fn observation<'a>(
 ) -> Observation<'a> {
     let verdict = Verdict::of(facts);
     let usage = facts.answer.usage.as_ref();
-    let unpriced = verdict.level == Level::Error || !call.settings.estimate_usage;
+    let unpriced = verdict.level == Level::Error || !call.settings.estimate_usage || !is_estimable(call, facts);
     let labels = &call.settings.labels;
-    let mut tags: Vec<&str> = labels.tags.iter().chain(&call.context.tags).map(String::as_str).collect();
-    tags.dedup();
+    let mut tags: Vec<&str> = Vec::new();
+    for tag in labels.tags.iter().chain(&call.context.tags) {
+        if !tags.contains(&tag.as_str()) {
+            tags.push(tag);
+        }
+    }
     let trace_metadata = trace_metadata(call, facts, model);
     Observation {
         trace_id: call.trace_id,
@@ -60,6 +64,13 @@ fn observation<'a>(
         metadata: observation_metadata(call, facts, request_model),
         verdict,
     }
+}
+
+/// Langfuse may count tokens itself: there was an answer, and all of it that passed is in the trace.
+fn is_estimable(call: &Call, facts: &Facts) -> bool {
+    let answered = facts.status.is_some_and(|status| (200..300).contains(&status) && status != 204);
+    let whole = call.response.unread().is_none() && !call.response.is_cut() && !call.response.memory_short();
+    answered && whole && call.response.encoding_problem().is_none()
 }
 
 /// What the answer said; a body that says nothing of the kind is shown as it is.
@@ -94,7 +105,9 @@ fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) 
     }
     for (key, value) in &call.context.metadata {
         let key = if FACTS.contains(&key.as_str()) { Cow::Owned(format!("caller_{key}")) } else { key.into() };
-        metadata.push((key, value.as_str().into()));
+        if metadata.iter().all(|(known, _)| *known != key) {
+            metadata.push((key, value.as_str().into()));
+        }
     }
     metadata
 }

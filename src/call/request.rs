@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use super::{Piece, Unread};
-use crate::budget::Budget;
+use crate::budget::{Budget, Lease};
 use crate::config::Settings;
-use crate::decode::{Encoding, Inflater};
+use crate::decode::{Encoding, InflateError, Inflater};
 use crate::json::{Document, Limits};
 
 /// Bytes of a body that are looked at; what is behind them is only counted, so that a callback's work is bounded.
@@ -24,9 +24,9 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(content_encoding: Option<&[u8]>) -> Self {
+    pub(super) fn new(content_encoding: Option<&[u8]>, lease: Lease) -> Self {
         let encoding = Encoding::from_header(content_encoding.unwrap_or_default());
-        Self { inflater: Inflater::new(&encoding), encoding, size: 0, unread: None }
+        Self { inflater: Inflater::new(&encoding, lease), encoding, size: 0, unread: None }
     }
 
     /// Takes a piece; hands out its bytes, inflated.
@@ -34,8 +34,13 @@ impl Wire {
         match piece {
             Piece::Unread(size, why) => {
                 self.size = self.size.saturating_add(size);
-                self.unread.get_or_insert(why);
+                // What could not be decoded anyway is missing for that reason, not for this one.
+                if !self.is_opaque() && self.inflate_error().is_none() {
+                    self.unread.get_or_insert(why);
+                }
             }
+            // Behind a gap nothing can be told any more.
+            Piece::Bytes(bytes) if self.unread.is_some() => self.size = self.size.saturating_add(bytes.len()),
             Piece::Bytes(bytes) => {
                 self.size = self.size.saturating_add(bytes.len());
                 match (&mut self.inflater, &self.encoding) {
@@ -52,14 +57,25 @@ impl Wire {
         matches!(self.encoding, Encoding::Other(_))
     }
 
+    fn inflate_error(&self) -> Option<InflateError> {
+        self.inflater.as_ref().and_then(Inflater::error)
+    }
+
+    /// More bytes would be of use.
+    pub(super) fn wants_bytes(&self) -> bool {
+        !self.is_opaque() && self.inflate_error().is_none() && self.unread.is_none()
+    }
+
     /// Why the content could not be decoded, for the trace.
     pub(super) fn encoding_problem(&self) -> Option<String> {
-        match (&self.encoding, self.inflater.as_ref().and_then(Inflater::error)) {
-            (Encoding::Other(name), _) => Some(format!("not decoded: {name}")),
-            (_, Some(crate::decode::InflateError::Corrupt)) => Some("corrupt content-encoding".to_owned()),
-            (_, Some(crate::decode::InflateError::TooLong)) => Some("longer than is inflated (32 MiB)".to_owned()),
-            _ => None,
-        }
+        let problem = match (&self.encoding, self.inflate_error()) {
+            (Encoding::Other(name), _) => return Some(format!("not decoded: {name}")),
+            (_, None) => return None,
+            (_, Some(InflateError::Corrupt)) => "corrupt content-encoding",
+            (_, Some(InflateError::TooLong)) => "inflated in part: longer than is inflated",
+            (_, Some(InflateError::NoMemory)) => "not inflated: memory_budget used up",
+        };
+        Some(problem.to_owned())
     }
 }
 
@@ -73,11 +89,15 @@ pub(super) struct RequestSide {
 impl RequestSide {
     pub(super) fn new(content_encoding: Option<&[u8]>, settings: &Settings, budget: &Rc<Budget>) -> Self {
         let limits = Limits { head: settings.capture.input, member: MEMBER_MAX.min(settings.capture.input) };
-        Self { wire: Wire::new(content_encoding), document: Document::new(limits, budget.lease()) }
+        Self {
+            wire: Wire::new(content_encoding, budget.capture_lease()),
+            document: Document::new(limits, budget.capture_lease()),
+        }
     }
 
-    pub(super) fn wants_bytes(&self) -> bool {
-        !self.wire.is_opaque() && self.document.seen() < SCAN_MAX
+    /// Bytes that are still worth reading.
+    pub(super) fn room(&self) -> usize {
+        if self.wire.wants_bytes() { SCAN_MAX.saturating_sub(self.document.seen()) } else { 0 }
     }
 
     pub(super) fn push(&mut self, piece: Piece<'_>) {

@@ -13,6 +13,9 @@ use crate::provider::openai::{ChatStream, read_answer, read_embeddings};
 use crate::provider::vllm::Generation;
 use crate::provider::{Answer, Operation, ProviderError, Route};
 
+/// Longest prompt that is taken off the front of vLLM's output, in bytes; it is held a second time for that.
+const PROMPT_MAX: usize = 256 * 1024;
+
 /// How the body is read.
 #[derive(Debug)]
 enum Body {
@@ -50,7 +53,7 @@ impl ResponseSide {
             limit: settings.capture.output,
             status: None,
             content_length: None,
-            wire: Wire::new(None),
+            wire: Wire::new(None, budget.capture_lease()),
             body: Body::Unknown(Sniffer::new(b"")),
             prompt: None,
             stream_asked: false,
@@ -64,12 +67,12 @@ impl ResponseSide {
         let number = |name: &[u8]| std::str::from_utf8(find(name)?).ok()?.trim().parse::<usize>().ok();
         self.status = number(b":status").and_then(|status| u16::try_from(status).ok());
         self.content_length = number(b"content-length");
-        self.wire = Wire::new(find(b"content-encoding"));
+        self.wire = Wire::new(find(b"content-encoding"), self.budget.capture_lease());
         self.body = Body::Unknown(Sniffer::new(find(b"content-type").unwrap_or_default()));
         let document = request.document();
         self.stream_asked = document.get("stream").is_some_and(|member| member.value == b"true");
         if self.route.operation == Operation::Generate {
-            let prompt = document.get("prompt").filter(|member| member.complete);
+            let prompt = document.get("prompt").filter(|member| member.complete && member.value.len() <= PROMPT_MAX);
             self.prompt = prompt.and_then(|member| parse::<Text<'_>>(member.value)?.0.map(Into::into));
         }
     }
@@ -78,15 +81,19 @@ impl ResponseSide {
         self.status
     }
 
-    pub(super) fn wants_bytes(&self) -> bool {
-        let whole = matches!(&self.body, Body::Text(document) if document.seen() >= SCAN_MAX);
-        !self.wire.is_opaque() && !whole
+    /// Bytes that are still worth reading.
+    pub(super) fn room(&self) -> usize {
+        match &self.body {
+            _ if !self.wire.wants_bytes() => 0,
+            Body::Text(document) => SCAN_MAX.saturating_sub(document.seen()),
+            _ => usize::MAX,
+        }
     }
 
     /// Takes a piece; true where it brings the first or more content of a stream.
     pub(super) fn push(&mut self, piece: Piece<'_>) -> bool {
         let mut content = false;
-        let mut wire = std::mem::replace(&mut self.wire, Wire::new(None));
+        let mut wire = std::mem::replace(&mut self.wire, Wire::new(None, self.budget.capture_lease()));
         wire.push(piece, &mut |bytes| content |= self.push_decoded(bytes));
         self.wire = wire;
         content
@@ -114,15 +121,15 @@ impl ResponseSide {
 
     fn body_of(&mut self, framing: Framing) -> Body {
         let failed = self.status.is_some_and(|status| status >= 400);
-        let lease = self.budget.lease();
+        let lease = self.budget.capture_lease();
         match (framing, self.route.operation) {
             (Framing::Json, Operation::Generate) if !failed => {
-                let answer = Generation::new(self.prompt.take(), self.limit, lease);
-                Body::Lines(LineDecoder::new(MESSAGE_MAX), Box::new(answer))
+                let answer = Generation::new(self.prompt.take(), self.limit, lease.another());
+                Body::Lines(LineDecoder::new(MESSAGE_MAX, lease), Box::new(answer))
             }
             (Framing::Sse, operation) => {
-                let stream = ChatStream::new(operation, self.limit, lease);
-                Body::Events(SseDecoder::new(MESSAGE_MAX), Box::new(stream))
+                let decoder = SseDecoder::new(MESSAGE_MAX, &lease);
+                Body::Events(decoder, Box::new(ChatStream::new(operation, self.limit, lease)))
             }
             (Framing::Json | Framing::Raw, _) => {
                 let limits = Limits { head: self.limit, member: MEMBER_MAX.min(self.limit) };
@@ -184,6 +191,9 @@ impl ResponseSide {
             Body::Text(document) if self.route.operation == Operation::Embedding => read_embeddings(document),
             Body::Text(document) => read_answer(document),
         };
+        if let Body::Text(document) = &self.body {
+            answer.unfinished = document.is_open() && self.wire.unread.is_none() && self.wire.wants_bytes();
+        }
         if let Body::Text(document) = &self.body
             && failed
             && answer.error.is_none()

@@ -73,7 +73,7 @@ macro_rules! config_keys {
             fn set(&mut self, key: &str, value: &RawValue) -> Result<(), ConfigError> {
                 match key {
                     $(stringify!($key) => self.$key = read(stringify!($key), value)?,)*
-                    _ => return Err(ConfigError::UnknownKey(key.chars().take(60).collect())),
+                    _ => return Err(ConfigError::UnknownKey(key.to_owned())),
                 }
                 Ok(())
             }
@@ -171,6 +171,10 @@ impl ConfigFile {
         }
         let mut file = Self::default();
         for (key, value) in json::object_members(bytes) {
+            if !KEYS.contains(&key.as_ref()) {
+                return Err(ConfigError::UnknownKey(key.chars().take(60).collect()));
+            }
+            // Kong writes null for what is not set.
             if !json::is_null(value.get().as_bytes()) {
                 file.set(&key, value)?;
             }
@@ -255,7 +259,7 @@ mod tests {
         for (text, message) in [
             (r#"{"langfuse_enable":true}"#, "unknown key `langfuse_enable`; did you mean `langfuse_enabled`?"),
             (r#"{"secret_key":"x"}"#, "unknown key `secret_key`; did you mean `langfuse_secret_key`?"),
-            (r#"{"zzz":1}"#, "unknown key `zzz`; the README lists all keys"),
+            (r#"{"zzz":null}"#, "unknown key `zzz`; the README lists all keys"),
             (r#"{"langfuse_enabled":"yes"}"#, "langfuse_enabled: must be true or false"),
             (r#"{"langfuse_timeout":-1}"#, "langfuse_timeout: must be a whole number, 0 or more"),
             (r#"{"langfuse_timeout":0}"#, "langfuse_timeout: must be 1 to 600000"),

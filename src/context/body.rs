@@ -3,6 +3,7 @@
 
 use super::value::{json_identity, metadata_text, usable_key};
 use super::{Context, identity};
+use crate::credentials::holds_credential;
 use crate::json::{Document, object_members, parse};
 
 /// Tags of the caller that are kept.
@@ -35,7 +36,7 @@ fn add_metadata(context: &mut Context, metadata: &[u8]) {
             // What became the user or the session is not said twice.
             "user_id" if context.user == json_identity(value.get()) => {}
             "session_id" if context.session == json_identity(value.get()) => {}
-            name if usable_key(name) => {
+            name if usable_key(name) && !holds_credential(name, value.get()) => {
                 if let Some(text) = metadata_text(value.get()) {
                     context.add_metadata(name, text);
                 }

@@ -107,7 +107,7 @@ mod tests {
     fn context(headers: &[(&str, &str)], body: &str) -> Context {
         let headers: Vec<Header<'_>> = headers.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect();
         let mut context = Context::from_headers(&headers);
-        let mut document = Document::new(Limits { head: 1 << 16, member: 0 }, Budget::new(1 << 18).lease());
+        let mut document = Document::new(Limits { head: 1 << 16, member: 0 }, Budget::new(1 << 18).export_lease());
         document.push(body.as_bytes());
         context.add_body(&document);
         context

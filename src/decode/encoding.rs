@@ -5,6 +5,8 @@
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
+use crate::budget::Lease;
+
 /// What a `content-encoding` header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encoding {
@@ -34,7 +36,14 @@ impl Encoding {
 }
 
 /// Bytes inflated of one body at the most: a bomb of 1 MB inflates to 1 GB.
-const OUTPUT_MAX: usize = 32 * 1024 * 1024;
+const OUTPUT_MAX: usize = 16 * 1024 * 1024;
+/// Bytes inflated of one piece at the most: all of it is read in one callback, while the gateway waits.
+const PIECE_MAX: usize = 4 * 1024 * 1024;
+/// Bytes that may be inflated whatever they were made of, and beyond that, how many of each compressed byte. Event
+/// streams, which repeat themselves most, reach some 15.
+const RATIO: (usize, usize) = (1024 * 1024, 32);
+/// What an inflater in work holds, for the budget.
+const STATE_SIZE: usize = 64 * 1024;
 /// Bytes inflated per step; bounds what is held, not what is read.
 const STEP: usize = 16 * 1024;
 /// Longest gzip header (file name and comment) that is read.
@@ -45,8 +54,10 @@ const HEADER_MAX: usize = 4096;
 pub enum InflateError {
     /// The bytes are not of the announced encoding.
     Corrupt,
-    /// More output than is read of one body (32 MiB).
+    /// More output than may be read: 16 MiB, 4 MiB of one piece, or 32 times the compressed size beyond 1 MiB.
     TooLong,
+    /// The VM's budget is used up.
+    NoMemory,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,6 +85,8 @@ pub struct Inflater {
     state: Option<Box<InflateState>>,
     /// Scratch for one step, kept across chunks.
     out: Vec<u8>,
+    lease: Lease,
+    consumed: usize,
     produced: usize,
 }
 
@@ -84,24 +97,27 @@ impl std::fmt::Debug for Inflater {
 }
 
 impl Inflater {
-    /// An inflater for `encoding`; none where the body is not to be inflated.
+    /// An inflater for `encoding`, in memory from `lease`; none where the body is not to be inflated.
     #[must_use]
-    pub fn new(encoding: &Encoding) -> Option<Self> {
+    pub fn new(encoding: &Encoding, lease: Lease) -> Option<Self> {
         let (stage, gzip) = match encoding {
             Encoding::Gzip => (Stage::Header { first: true }, true),
             Encoding::Deflate => (Stage::DeflateStart, false),
             Encoding::Identity | Encoding::Other(_) => return None,
         };
-        Some(Self { stage, gzip, header: Vec::new(), state: None, out: Vec::new(), produced: 0 })
+        Some(Self { stage, gzip, header: Vec::new(), state: None, out: Vec::new(), lease, consumed: 0, produced: 0 })
     }
 
     /// Takes the next bytes; calls `on_bytes` with what they inflate to.
     pub fn push(&mut self, mut bytes: &[u8], on_bytes: &mut impl FnMut(&[u8])) {
+        self.consumed = self.consumed.saturating_add(bytes.len());
+        let by_ratio = RATIO.0.saturating_add(self.consumed.saturating_mul(RATIO.1));
+        let limit = by_ratio.min(OUTPUT_MAX).min(self.produced.saturating_add(PIECE_MAX));
         while !bytes.is_empty() {
             bytes = match self.stage {
                 Stage::Header { first } => self.read_header(bytes, first),
                 Stage::DeflateStart => self.start_deflate(bytes),
-                Stage::Data => self.inflate(bytes, on_bytes),
+                Stage::Data => self.inflate(bytes, limit, on_bytes),
                 Stage::Trailer { left } => self.skip_trailer(bytes, left),
                 Stage::Done | Stage::Failed(_) => return,
             };
@@ -140,6 +156,10 @@ impl Inflater {
     }
 
     fn start(&mut self, format: DataFormat) {
+        if self.state.is_none() && !self.lease.grow(STATE_SIZE) {
+            self.stage = Stage::Failed(InflateError::NoMemory);
+            return;
+        }
         match self.state.as_mut() {
             Some(state) => state.reset(format),
             None => self.state = Some(InflateState::new_boxed(format)),
@@ -148,14 +168,14 @@ impl Inflater {
         self.stage = Stage::Data;
     }
 
-    fn inflate<'a>(&mut self, mut bytes: &'a [u8], on_bytes: &mut impl FnMut(&[u8])) -> &'a [u8] {
+    fn inflate<'a>(&mut self, mut bytes: &'a [u8], limit: usize, on_bytes: &mut impl FnMut(&[u8])) -> &'a [u8] {
         let Some(state) = self.state.as_mut() else { return &[] };
         loop {
             let step = inflate(state, bytes, &mut self.out, MZFlush::None);
             bytes = bytes.get(step.bytes_consumed..).unwrap_or_default();
             on_bytes(self.out.get(..step.bytes_written).unwrap_or_default());
             self.produced = self.produced.saturating_add(step.bytes_written);
-            if self.produced > OUTPUT_MAX {
+            if self.produced > limit {
                 return self.stop(Stage::Failed(InflateError::TooLong));
             }
             match step.status {
@@ -181,6 +201,7 @@ impl Inflater {
     fn stop(&mut self, stage: Stage) -> &'static [u8] {
         self.stage = stage;
         (self.state, self.out, self.header) = (None, Vec::new(), Vec::new());
+        self.lease.shrink(self.lease.held());
         &[]
     }
 }
@@ -217,6 +238,7 @@ fn gzip_header_len(bytes: &[u8]) -> HeaderLen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
     use proptest::prelude::*;
 
@@ -229,7 +251,7 @@ mod tests {
     }
 
     fn inflated(encoding: &Encoding, pieces: &[&[u8]]) -> (Vec<u8>, Option<InflateError>) {
-        let mut inflater = Inflater::new(encoding).unwrap();
+        let mut inflater = Inflater::new(encoding, Budget::new(1 << 20).export_lease()).unwrap();
         let mut out = Vec::new();
         pieces.iter().for_each(|piece| inflater.push(piece, &mut |bytes| out.extend_from_slice(bytes)));
         (out, inflater.error())
@@ -250,6 +272,9 @@ mod tests {
     #[test]
     fn inflates_gzip_with_optional_fields_several_members_and_both_deflates() {
         let text = b"some text, some text, some text".repeat(2000);
+        let mut inflater = Inflater::new(&Encoding::Gzip, Budget::new(10).export_lease()).unwrap();
+        inflater.push(&gzip(b"x", 0, &[]), &mut |_| panic!("nothing can be inflated without memory"));
+        assert_eq!(inflater.error(), Some(InflateError::NoMemory));
         let fields = [&[3, 0, 1, 2, 3][..], b"name\0", b"comment\0", &[0, 0]].concat();
         let mut body = gzip(&text, 4 | 8 | 16 | 2, &fields);
         body.extend(gzip(b"and more", 0, &[]));
@@ -266,9 +291,11 @@ mod tests {
         let mut broken = gzip(&b"text".repeat(100), 0, &[]);
         broken[12..20].fill(0xFF);
         assert_eq!(inflated(&Encoding::Gzip, &[&broken]).1, Some(InflateError::Corrupt));
-        let bomb = gzip(&vec![0; OUTPUT_MAX + 1], 0, &[]);
+        let bomb = gzip(&vec![0; OUTPUT_MAX], 0, &[]);
         let (out, error) = inflated(&Encoding::Gzip, &[&bomb]);
-        assert!(out.len() <= OUTPUT_MAX + STEP && error == Some(InflateError::TooLong));
+        assert!(out.len() <= RATIO.0 + bomb.len() * RATIO.1 + STEP && error == Some(InflateError::TooLong));
+        let bytewise: Vec<&[u8]> = bomb.chunks(1).collect();
+        assert_eq!(inflated(&Encoding::Gzip, &bytewise).1, Some(InflateError::TooLong));
     }
 
     #[test]

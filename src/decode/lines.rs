@@ -2,20 +2,23 @@
 
 use memchr::memchr3;
 
+use super::buffer::Buffer;
+use crate::budget::Lease;
+
 /// Push parser of delimited texts; the same for any split of the bytes.
 #[derive(Debug)]
 pub struct LineDecoder {
-    line: Vec<u8>,
+    line: Buffer,
     too_long: bool,
     max: usize,
     oversize: u32,
 }
 
 impl LineDecoder {
-    /// A decoder for lines of up to `max` bytes.
+    /// A decoder for lines of up to `max` bytes, which takes its memory from `lease`.
     #[must_use]
-    pub fn new(max: usize) -> Self {
-        Self { line: Vec::new(), too_long: false, max, oversize: 0 }
+    pub fn new(max: usize, lease: Lease) -> Self {
+        Self { line: Buffer::new(max, lease), too_long: false, max, oversize: 0 }
     }
 
     /// Lines that were longer than the limit and passed over.
@@ -46,27 +49,26 @@ impl LineDecoder {
         if std::mem::take(&mut self.too_long) {
             self.oversize = self.oversize.saturating_add(1);
         } else if !self.line.is_empty() {
-            on_line(&self.line);
+            on_line(self.line.bytes());
         }
         self.line.clear();
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        let room = self.max.saturating_sub(self.line.len());
-        self.too_long |= bytes.len() > room;
-        self.line.extend_from_slice(bytes.get(..bytes.len().min(room)).unwrap_or_default());
+        self.too_long |= self.too_long || !self.line.append(bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use proptest::prelude::*;
 
     fn lines(max: usize, pieces: &[&[u8]]) -> (Vec<String>, u32) {
         let mut seen = Vec::new();
         let mut keep = |line: &[u8]| seen.push(String::from_utf8_lossy(line).into_owned());
-        let mut decoder = LineDecoder::new(max);
+        let mut decoder = LineDecoder::new(max, Budget::new(1 << 20).export_lease());
         pieces.iter().for_each(|piece| decoder.push(piece, &mut keep));
         decoder.finish(&mut keep);
         (seen, decoder.oversize())

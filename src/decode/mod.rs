@@ -1,5 +1,6 @@
 //! From the bytes on the wire to messages: content encodings, and the framings in which streams arrive.
 
+mod buffer;
 mod encoding;
 mod lines;
 mod sniff;

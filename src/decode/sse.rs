@@ -15,6 +15,9 @@
 
 use memchr::memchr2;
 
+use super::buffer::Buffer;
+use crate::budget::Lease;
+
 /// One event: its name (empty = `message`) and its data lines joined by `\n`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SseEvent<'a> {
@@ -28,32 +31,30 @@ pub struct SseEvent<'a> {
 #[derive(Debug)]
 pub struct SseDecoder {
     /// An unfinished line; empty while lines arrive whole.
-    line: Vec<u8>,
+    line: Buffer,
     name: Vec<u8>,
-    data: Vec<u8>,
+    data: Buffer,
     has_data: bool,
-    /// The event in work is longer than `max`: the rest of it is passed over.
+    /// The event in work is longer than may be kept: the rest of it is passed over.
     too_long: bool,
     /// The last byte was `\r`: a `\n` that follows belongs to it.
     after_cr: bool,
     at_start: bool,
-    max: usize,
     oversize: u32,
 }
 
 impl SseDecoder {
-    /// A decoder for events of up to `max` bytes.
+    /// A decoder for events of up to `max` bytes, which takes its memory from the budget of `lease`.
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub fn new(max: usize, lease: &Lease) -> Self {
         Self {
-            line: Vec::new(),
+            line: Buffer::new(max, lease.another()),
             name: Vec::new(),
-            data: Vec::new(),
+            data: Buffer::new(max, lease.another()),
             has_data: false,
             too_long: false,
             after_cr: false,
             at_start: true,
-            max,
             oversize: 0,
         }
     }
@@ -90,9 +91,10 @@ impl SseDecoder {
     }
 
     fn keep_line(&mut self, bytes: &[u8]) {
-        let room = self.max.saturating_sub(self.line.len() + self.data.len());
-        self.too_long |= bytes.len() > room;
-        self.line.extend_from_slice(bytes.get(..bytes.len().min(room)).unwrap_or_default());
+        // Of an event that is too long nothing more is kept, but the line must be known not to be empty.
+        let kept =
+            if self.too_long { bytes.get(..usize::from(self.line.is_empty())).unwrap_or_default() } else { bytes };
+        self.too_long |= !self.line.append(kept);
     }
 
     fn end_line(&mut self, tail: &[u8], on_event: &mut impl FnMut(SseEvent<'_>)) {
@@ -100,9 +102,10 @@ impl SseDecoder {
             return self.take_line(tail, on_event);
         }
         self.keep_line(tail);
-        let line = std::mem::take(&mut self.line);
-        self.take_line(&line, on_event);
-        // The buffer is kept: a stream whose lines are split is split many times.
+        // The buffer is put back: a stream whose lines are split is split many times.
+        let empty = Buffer::new(0, self.line.another_lease());
+        let line = std::mem::replace(&mut self.line, empty);
+        self.take_line(line.bytes(), on_event);
         self.line = line;
         self.line.clear();
     }
@@ -129,14 +132,8 @@ impl SseDecoder {
     }
 
     fn take_data(&mut self, value: &[u8]) {
-        if self.data.len() + value.len() + 1 > self.max {
-            self.too_long = true;
-            return;
-        }
-        if self.has_data {
-            self.data.push(b'\n');
-        }
-        self.data.extend_from_slice(value);
+        let separator: &[u8] = if self.has_data { b"\n" } else { b"" };
+        self.too_long |= self.too_long || !self.data.append(separator) || !self.data.append(value);
         self.has_data = true;
     }
 
@@ -144,7 +141,7 @@ impl SseDecoder {
         if self.too_long {
             self.oversize = self.oversize.saturating_add(1);
         } else if self.has_data {
-            on_event(SseEvent { name: &self.name, data: &self.data });
+            on_event(SseEvent { name: &self.name, data: self.data.bytes() });
         }
         self.name.clear();
         self.data.clear();
@@ -163,6 +160,7 @@ fn set_name(name: &mut Vec<u8>, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use proptest::prelude::*;
 
     fn events(max: usize, pieces: &[&[u8]]) -> (Vec<(String, String)>, u32) {
@@ -171,7 +169,7 @@ mod tests {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             seen.push((text(event.name), text(event.data)));
         };
-        let mut decoder = SseDecoder::new(max);
+        let mut decoder = SseDecoder::new(max, &Budget::new(1 << 20).export_lease());
         pieces.iter().for_each(|piece| decoder.push(piece, &mut keep));
         decoder.finish(&mut keep);
         (seen, decoder.oversize())
@@ -187,6 +185,17 @@ mod tests {
         let expected = [("", "{\"a\":\"é😀\"}"), ("x", "one\ntwo"), ("error", "{\"m\":1}"), ("", ""), ("", "[DONE]")];
         let expected: Vec<_> = expected.map(|(n, d)| (n.to_owned(), d.to_owned())).into();
         assert_eq!(events(1024, &[STREAM]), (expected, 0));
+    }
+
+    #[test]
+    fn a_used_up_budget_passes_over_what_does_not_fit() {
+        let budget = Budget::new(2048);
+        let mut decoder = SseDecoder::new(1 << 20, &budget.export_lease());
+        let mut seen = 0;
+        decoder.push(&[b'x'; 5000], &mut |_| seen += 1);
+        decoder.push(b"\n\ndata: small\n\n", &mut |_| seen += 1);
+        assert_eq!((seen, decoder.oversize()), (1, 1));
+        assert!(budget.used() <= 2048);
     }
 
     #[test]
@@ -211,10 +220,10 @@ mod tests {
 
         #[test]
         fn never_panics_and_holds_no_more_than_the_limit(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..10)) {
-            let mut decoder = SseDecoder::new(32);
+            let mut decoder = SseDecoder::new(32, &Budget::new(1 << 20).export_lease());
             for piece in &pieces {
                 decoder.push(piece, &mut |event| assert!(event.data.len() <= 32));
-                prop_assert!(decoder.line.len() <= 32 && decoder.data.len() <= 32);
+                prop_assert!(decoder.line.bytes().len() <= 32 && decoder.data.bytes().len() <= 32);
             }
         }
     }

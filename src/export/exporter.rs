@@ -11,17 +11,21 @@ use crate::counters::{Counter, Counters};
 
 /// First and longest wait after a failure, milliseconds.
 const BACKOFF_MS: (u64, u64) = (1000, 60_000);
-/// Wait between two tries with wrong keys, milliseconds.
-const WRONG_KEYS_MS: u64 = 60_000;
+/// Wait between two tries with wrong keys or a wrong address, milliseconds.
+const PROBE_MS: u64 = 60_000;
 /// A host that never answers (WasmX up to Kong 3.8) is given up on after this many call timeouts, because a timeout
 /// counts for connecting, sending and each read.
 const DEADLINE_TIMEOUTS: u64 = 4;
 
-/// A call that the host should make now.
+/// What to do at a tick.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Dispatch {
-    /// The body; empty for the self check.
-    pub body: Vec<u8>,
+pub enum Step {
+    /// Nothing.
+    Wait,
+    /// Make a call with this body; it is empty for the self check.
+    Call(Vec<u8>),
+    /// Nothing but to say this.
+    Say(Note),
 }
 
 /// Something an operator may want to know; the caller words and rates it.
@@ -31,6 +35,8 @@ pub enum Note {
     Connected,
     /// Langfuse refuses the keys.
     WrongKeys(u16),
+    /// There is no OTLP receiver at the address.
+    WrongAddress(u16),
     /// No answer, or one that asks to try again.
     Unreachable(Option<u16>),
     /// The host cannot make the call at all (no such cluster, no valid address).
@@ -104,38 +110,39 @@ impl Exporter {
         self.queue.len() + self.batch.iter().chain(&self.rest).map(spans).sum::<usize>()
     }
 
-    /// The call to make now, if any; `flush` sends what is queued however young it is. Tell the outcome with
-    /// [`Exporter::dispatched`].
-    pub fn poll(&mut self, now: u64, flush: bool, resource: Resource<'_>) -> Option<Dispatch> {
+    /// What to do now. After [`Step::Call`], tell the outcome with [`Exporter::dispatched`].
+    pub fn poll(&mut self, now: u64, resource: Resource<'_>) -> Step {
         match self.state {
-            State::InFlight { deadline, .. } if now < deadline && deadline - now <= self.deadline_ns() => return None,
+            State::InFlight { deadline, .. } if now < deadline && deadline - now <= self.deadline_ns() => Step::Wait,
             // Never answered, or the clock was set back.
             State::InFlight { .. } => {
-                self.fail(now, Reply { status: None, retry_after: None });
-                return None;
+                self.fail(now, Reply { status: None, retry_after: None }).map_or(Step::Wait, Step::Say)
             }
-            State::Idle { not_before } if now < not_before && not_before - now <= MAX_WAIT_NS => return None,
-            State::Idle { .. } => {}
+            State::Idle { not_before } if now < not_before && not_before - now <= MAX_WAIT_NS => Step::Wait,
+            State::Idle { .. } if !self.checked => Step::Call(Vec::new()),
+            State::Idle { .. } => {
+                self.next_batch(now).map_or(Step::Wait, |spans| Step::Call(encode_batch(resource, spans)))
+            }
         }
-        if !self.checked && !flush {
-            return Some(Dispatch { body: Vec::new() });
-        }
+    }
+
+    /// The batch to send: one that was not taken yet, else a new one where it is due.
+    fn next_batch(&mut self, now: u64) -> Option<&[Vec<u8>]> {
         if self.batch.is_none() {
             self.batch = self.rest.pop();
         }
-        if self.batch.is_none() && (self.queue.is_due(now) || flush) {
+        if self.batch.is_none() && self.queue.is_due(now) {
             let spans = self.queue.take_batch();
             self.batch = (!spans.is_empty()).then_some(Batch { spans, since: now });
         }
-        let batch = self.batch.as_ref()?;
-        Some(Dispatch { body: encode_batch(resource, &batch.spans) })
+        self.batch.as_ref().map(|batch| batch.spans.as_slice())
     }
 
     fn deadline_ns(&self) -> u64 {
         self.timeout_ms.saturating_mul(DEADLINE_TIMEOUTS * 1_000_000)
     }
 
-    /// The host has made the call that [`Exporter::poll`] returned (and gave it `token`), or could not.
+    /// The host has made the call of [`Step::Call`] (and gave it `token`), or could not.
     pub fn dispatched(&mut self, now: u64, token: Option<u32>) -> Option<Note> {
         match token {
             Some(token) => {
@@ -157,29 +164,34 @@ impl Exporter {
             _ => return None,
         }
         self.state = State::Idle { not_before: 0 };
+        let status = reply.status.unwrap_or_default();
         match verdict(reply) {
             Verdict::Done => self.succeed(),
             Verdict::Retry(_) => return self.fail(now, reply),
-            Verdict::WrongKeys => {
-                self.counters.add(Counter::ExportRefused, 1);
-                self.state = State::Idle { not_before: now.saturating_add(WRONG_KEYS_MS * 1_000_000) };
-                self.expire(now);
-                return self.say(Note::WrongKeys(reply.status.unwrap_or_default()));
-            }
+            Verdict::WrongKeys => return self.probe_later(now, Note::WrongKeys(status)),
+            Verdict::WrongAddress => return self.probe_later(now, Note::WrongAddress(status)),
             Verdict::Split => self.split(now),
             Verdict::Drop => {
                 self.counters.add(Counter::ExportRefused, 1);
                 self.drop_batch(Counter::DroppedRejected);
-                self.checked = true;
-                return self.say(Note::Refused(reply.status.unwrap_or_default()));
+                (self.checked, self.failures) = (true, 0);
+                // It says nothing of the connection, so the next success is no news.
+                return Some(Note::Refused(status));
             }
         }
-        self.checked = true;
+        (self.checked, self.failures) = (true, 0);
         self.say(Note::Connected)
     }
 
+    /// What is wrong will not be right in a second: asks again slowly, and keeps what it has.
+    fn probe_later(&mut self, now: u64, note: Note) -> Option<Note> {
+        self.counters.add(Counter::ExportRefused, 1);
+        self.state = State::Idle { not_before: now.saturating_add(PROBE_MS * 1_000_000) };
+        self.expire(now);
+        self.say(note)
+    }
+
     fn succeed(&mut self) {
-        self.failures = 0;
         self.counters.add(Counter::ExportOk, 1);
         if let Some(batch) = self.batch.take() {
             self.counters.add(Counter::Sent, batch.spans.len() as u64);
@@ -286,10 +298,10 @@ mod tests {
         }
 
         fn call(&mut self) -> Option<Vec<u8>> {
-            let dispatch = self.exporter.poll(self.now, false, RESOURCE)?;
+            let Step::Call(body) = self.exporter.poll(self.now, RESOURCE) else { return None };
             self.token += 1;
             assert_eq!(self.exporter.dispatched(self.now, Some(self.token)), None);
-            Some(dispatch.body)
+            Some(body)
         }
 
         fn reply(&mut self, status: Option<u16>) -> Option<Note> {
@@ -388,7 +400,8 @@ mod tests {
         rig.pass(3999);
         assert_eq!(rig.call(), None);
         rig.pass(1);
-        assert_eq!(rig.call(), None, "the deadline has passed; now the backoff counts");
+        let said = rig.exporter.poll(rig.now, RESOURCE);
+        assert_eq!(said, Step::Say(Note::Unreachable(None)), "the deadline has passed; now the backoff counts");
         rig.pass(1300);
         let late = rig.token;
         assert!(rig.call().is_some());
@@ -411,6 +424,19 @@ mod tests {
         assert!(rig.call().is_some());
         rig.reply(Some(200));
         assert_eq!(rig.count(Counter::Sent), 1);
+    }
+
+    #[test]
+    fn a_wrong_address_keeps_the_traces_and_is_asked_about_slowly() {
+        let mut rig = Rig::new(1 << 20);
+        rig.offer(10);
+        rig.call().unwrap();
+        assert_eq!(rig.reply(Some(404)), Some(Note::WrongAddress(404)));
+        rig.pass(59_000);
+        assert_eq!((rig.call(), rig.exporter.pending()), (None, 1));
+        rig.pass(1001);
+        rig.call().unwrap();
+        assert_eq!(rig.reply(Some(200)), Some(Note::Connected));
     }
 
     #[test]
@@ -441,10 +467,14 @@ mod tests {
         rig.pass(100);
         rig.call().unwrap();
         assert_eq!(rig.reply(Some(400)), Some(Note::Refused(400)));
+        rig.offer(10);
+        rig.pass(100);
+        rig.call().unwrap();
+        assert_eq!(rig.reply(Some(200)), None, "it was connected all the time");
         assert_eq!(rig.count(Counter::DroppedRejected), 1);
         rig.offer(10);
         rig.pass(100);
-        assert!(rig.exporter.poll(rig.now, false, RESOURCE).is_some());
+        assert!(matches!(rig.exporter.poll(rig.now, RESOURCE), Step::Call(_)));
         assert_eq!(rig.exporter.dispatched(rig.now, None), Some(Note::CannotCall));
         assert_eq!((rig.call(), rig.exporter.pending()), (None, 1));
         rig.balance();

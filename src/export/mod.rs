@@ -15,6 +15,6 @@ mod queue;
 mod request;
 mod verdict;
 
-pub use exporter::{Dispatch, Exporter, Note};
+pub use exporter::{Exporter, Note, Step};
 pub use request::{HeaderList, headers};
 pub use verdict::{Reply, Verdict, retry_after, verdict};

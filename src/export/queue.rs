@@ -25,7 +25,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(limits: ExportLimits, budget: &Rc<Budget>) -> Self {
-        Self { limits, spans: VecDeque::new(), bytes: 0, lease: budget.lease() }
+        Self { limits, spans: VecDeque::new(), bytes: 0, lease: budget.export_lease() }
     }
 
     pub(super) fn len(&self) -> usize {

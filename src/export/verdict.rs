@@ -23,6 +23,8 @@ pub enum Verdict {
     Retry(Option<Duration>),
     /// The keys are wrong: keep it and ask again slowly, until they are right.
     WrongKeys,
+    /// There is no OTLP receiver at this address: keep it and ask again slowly.
+    WrongAddress,
     /// Too large: send it in two parts.
     Split,
     /// Refused for good.
@@ -38,6 +40,8 @@ pub fn verdict(reply: Reply) -> Verdict {
     match reply.status {
         Some(200..=299) => Verdict::Done,
         Some(401 | 403) => Verdict::WrongKeys,
+        // A redirect is not followed: the keys would go with it.
+        Some(300..=399 | 404 | 405) => Verdict::WrongAddress,
         Some(413) => Verdict::Split,
         None | Some(408 | 425 | 429 | 500..=599) => Verdict::Retry(reply.retry_after),
         Some(_) => Verdict::Drop,
@@ -62,11 +66,11 @@ mod tests {
             (Some(200), Verdict::Done),
             (Some(207), Verdict::Done),
             (Some(100), Verdict::Drop),
-            (Some(302), Verdict::Drop),
+            (Some(302), Verdict::WrongAddress),
             (Some(400), Verdict::Drop),
             (Some(401), Verdict::WrongKeys),
             (Some(403), Verdict::WrongKeys),
-            (Some(404), Verdict::Drop),
+            (Some(404), Verdict::WrongAddress),
             (Some(408), Verdict::Retry(later)),
             (Some(413), Verdict::Split),
             (Some(429), Verdict::Retry(later)),

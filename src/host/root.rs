@@ -12,13 +12,15 @@ use super::{hostcalls, log};
 use crate::config::{Activation, LogLevel, Settings, Target};
 use crate::counters::Counters;
 use crate::export::otlp::Resource;
-use crate::export::{self, Exporter, Note, Reply};
+use crate::export::{self, Exporter, Note, Reply, Step};
 
 /// Period of the tick, milliseconds: how soon a full batch leaves, and at most this many batches a second.
 const TICK_MS: u32 = 100;
 const MS: u64 = 1_000_000;
 /// How often a filter that cannot trace says so, and how often drops are reported.
 const REMIND_NS: u64 = 60_000 * MS;
+/// Notes of the exporter that are logged a minute.
+const NOTES_MAX: u32 = 6;
 
 /// What a configured root works with.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(super) struct Root {
     last_tick: Cell<u64>,
     last_reminder: Cell<u64>,
     drops_reported: Cell<u64>,
+    /// Since when notes are counted, and how many there were.
+    notes: Cell<(u64, u32)>,
 }
 
 impl Root {
@@ -54,6 +58,7 @@ impl Root {
             last_tick: Cell::new(0),
             last_reminder: Cell::new(0),
             drops_reported: Cell::new(0),
+            notes: Cell::new((0, 0)),
         }
     }
 
@@ -158,11 +163,27 @@ impl Root {
         let Some(Active { settings, target, path, exporter }) = active.as_mut() else { return };
         let service_name = if vm.host() == HostKind::WasmX { "kong" } else { "envoy" };
         let resource = Resource { service_name, environment: &settings.labels.environment };
-        let Some(dispatch) = exporter.poll(now, false, resource) else { return };
-        let headers = export::headers(target, path);
-        let token = hostcalls::http_call(&target.upstream, &headers, &dispatch.body, target.timeout_ms);
-        let note = exporter.dispatched(now, token.ok());
-        report(note, target, settings.log_level);
+        let note = match exporter.poll(now, resource) {
+            Step::Wait => None,
+            Step::Say(note) => Some(note),
+            Step::Call(body) => {
+                let headers = export::headers(target, path);
+                let token = hostcalls::http_call(&target.upstream, &headers, &body, target.timeout_ms);
+                exporter.dispatched(now, token.ok())
+            }
+        };
+        self.report(note, target, settings.log_level, now);
+    }
+
+    /// Logs a note, at most [`NOTES_MAX`] a minute: a server that answers now this, now that, must not fill the log.
+    fn report(&self, note: Option<Note>, target: &Target, threshold: LogLevel, now: u64) {
+        let Some(note) = note else { return };
+        let (since, said) = self.notes.get();
+        let (since, said) = if now.saturating_sub(since) >= REMIND_NS { (now, 0) } else { (since, said) };
+        self.notes.set((since, said + 1));
+        if said < NOTES_MAX {
+            report(note, target, threshold);
+        }
     }
 
     /// An answer to an export call.
@@ -172,8 +193,9 @@ impl Root {
         let retry_after = read("retry-after").and_then(|value| export::retry_after(&value));
         let Ok(mut active) = self.active.try_borrow_mut() else { return };
         let Some(Active { settings, target, exporter, .. }) = active.as_mut() else { return };
-        let note = exporter.answered(hostcalls::now(), token, Reply { status, retry_after });
-        report(note, target, settings.log_level);
+        let now = hostcalls::now();
+        let note = exporter.answered(now, token, Reply { status, retry_after });
+        self.report(note, target, settings.log_level, now);
     }
 
     /// Says again, once a minute, what an operator should not overlook. The first drop is reported at once.
@@ -202,8 +224,7 @@ impl Root {
 }
 
 /// Words a note of the exporter.
-fn report(note: Option<Note>, target: &Target, threshold: LogLevel) {
-    let Some(note) = note else { return };
+fn report(note: Note, target: &Target, threshold: LogLevel) {
     let url = target.endpoint.base_url();
     let upstream = &target.upstream;
     let text = match note {
@@ -223,9 +244,9 @@ fn report(note: Option<Note>, target: &Target, threshold: LogLevel) {
             "the gateway cannot call `{upstream}`: define a cluster of that name (Envoy) or a valid address (Kong), or \
              set langfuse_upstream; trying again"
         ),
-        Note::Refused(404) => format!(
-            "Langfuse at {url} has no OTLP receiver (HTTP 404): it is older than 3.22, or langfuse_endpoint has a wrong \
-             path; its traces are dropped and counted"
+        Note::WrongAddress(status) => format!(
+            "there is no OTLP receiver of Langfuse at {url} (HTTP {status}): check langfuse_endpoint (https or http, path) \
+             and that Langfuse is 3.22 or later; asking again every minute"
         ),
         Note::Refused(status) => {
             return log::line(threshold, LogLevel::Warn, || {

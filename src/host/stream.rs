@@ -10,18 +10,21 @@ use super::vm::{HostKind, Vm};
 use crate::call::{Beginning, Call, End, Piece, Unread, find_route};
 use crate::config::LogLevel;
 
+/// Bytes of one piece that are read on Envoy. Pieces are of 1 MiB at the most, unless another filter buffers bodies.
+const PIECE_MAX: usize = 4 * 1024 * 1024;
+
 /// See the module's documentation.
 pub(super) struct Stream {
     id: u32,
     root: Rc<Root>,
     call: Option<Box<Call>>,
-    /// Largest piece that may be read: WasmX copies a piece whole.
-    max_read: usize,
+    /// Largest piece that may be read on WasmX; none on Envoy, which may be asked for a part.
+    max_read: Option<usize>,
 }
 
 impl Stream {
     pub(super) fn new(id: u32, root: Rc<Root>) -> Self {
-        Self { id, root, call: None, max_read: usize::MAX }
+        Self { id, root, call: None, max_read: None }
     }
 
     /// Two headers decide whether the call is traced; the others are read only then.
@@ -32,7 +35,7 @@ impl Stream {
         let (method, path) = (read(":method"), read(":path"));
         let Ok(route) = find_route(&method, &path, &settings, &counters) else { return };
         if vm.host() != HostKind::Envoy {
-            self.max_read = settings.capture.read;
+            self.max_read = Some(settings.capture.read);
         }
         let pairs = hostcalls::header_pairs(MapType::RequestHeaders);
         let headers = parse_pairs(&pairs);
@@ -43,8 +46,8 @@ impl Stream {
 
     pub(super) fn request_body(&mut self, size: usize) {
         let Some(call) = self.call.as_mut().filter(|_| size > 0) else { return };
-        let wanted = call.wants_request();
-        read(BufferType::RequestBody, size, self.max_read, wanted, |piece| call.request_piece(piece));
+        let room = call.request_room();
+        read(BufferType::RequestBody, size, self.max_read, room, |piece| call.request_piece(piece));
     }
 
     pub(super) fn response_headers(&mut self, end_of_stream: bool) {
@@ -54,15 +57,26 @@ impl Stream {
         if end_of_stream {
             call.response_ended();
         }
+        if call.is_upgraded() {
+            self.finish_untraced();
+        }
+    }
+
+    /// A tunnel may live for days: its capture must not.
+    fn finish_untraced(&mut self) {
+        if let Some(call) = self.call.take() {
+            let none = call.finish(&End::default());
+            debug_assert!(none.is_none(), "an upgraded call has no trace");
+        }
     }
 
     /// `end_of_stream` is a hint that WasmX often does not give, and never gives wrongly.
     pub(super) fn response_body(&mut self, size: usize, end_of_stream: bool) {
         let Some(call) = self.call.as_mut() else { return };
         if size > 0 {
-            let wanted = call.wants_response();
+            let room = call.response_room();
             let take = |piece: Piece<'_>| call.response_piece(piece, &hostcalls::now);
-            read(BufferType::ResponseBody, size, self.max_read, wanted, take);
+            read(BufferType::ResponseBody, size, self.max_read, room, take);
         }
         if end_of_stream {
             call.response_ended();
@@ -90,15 +104,20 @@ impl Stream {
     }
 }
 
-fn read(kind: BufferType, size: usize, max_read: usize, wanted: bool, mut take: impl FnMut(Piece<'_>)) {
-    if !wanted {
-        return take(Piece::Unread(size, Unread::BeyondScan));
-    }
-    if size > max_read {
-        return take(Piece::Unread(size, Unread::TooLarge));
-    }
-    match hostcalls::buffer(kind, size) {
+/// Reads as much of a piece as is of use. WasmX must be asked for a piece whole, so there a large one is not read at
+/// all; Envoy may be asked for its beginning.
+fn read(kind: BufferType, size: usize, max_read: Option<usize>, room: usize, mut take: impl FnMut(Piece<'_>)) {
+    let wanted = match max_read {
+        _ if room == 0 => return take(Piece::Unread(size, Unread::BeyondScan)),
+        Some(max_read) if size > max_read => return take(Piece::Unread(size, Unread::TooLarge)),
+        Some(_) => size,
+        None => size.min(room).min(PIECE_MAX),
+    };
+    match hostcalls::buffer(kind, wanted) {
         Some(bytes) => take(Piece::Bytes(&bytes)),
-        None => take(Piece::Unread(size, Unread::NotAvailable)),
+        None => return take(Piece::Unread(size, Unread::NotAvailable)),
+    }
+    if wanted < size {
+        take(Piece::Unread(size - wanted, Unread::BeyondScan));
     }
 }

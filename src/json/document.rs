@@ -22,6 +22,8 @@ pub struct Limits {
 const TAIL_MAX: usize = 256 * 1024;
 /// Top-level members that are known by name; real bodies have fewer than 50.
 const MEMBERS_MAX: usize = 256;
+/// Of the tail, this much is kept also where the budget is used up: model and usage fit into it.
+const TAIL_ALLOWANCE: usize = 8 * 1024;
 /// Longest key that is kept when it stands behind the head.
 const KEY_MAX: usize = 256;
 
@@ -155,6 +157,12 @@ impl Document {
     #[must_use]
     pub fn is_object(&self) -> bool {
         !matches!(self.state, State::Start | State::Opaque) || !self.slots.is_empty()
+    }
+
+    /// The body is an object whose end has not come.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self.state, State::Start | State::Done | State::Opaque)
     }
 
     /// The object was closed: nothing is missing at its end.
@@ -382,7 +390,11 @@ impl Document {
         let room = if slot.cut { 0 } else { room };
         slot.cut |= room < bytes.len();
         let kept = bytes.get(..bytes.len().min(room)).unwrap_or_default();
-        if self.lease.grow(kept.len()) {
+        let allowed = self.tail.len() + kept.len() <= TAIL_ALLOWANCE;
+        if allowed {
+            self.lease.take(kept.len());
+        }
+        if allowed || self.lease.grow(kept.len()) {
             self.tail.extend_from_slice(kept);
             range.end += kept.len();
         } else {
@@ -422,7 +434,7 @@ mod tests {
     const WIDE: Limits = Limits { head: 1 << 20, member: 1 << 16 };
 
     fn read(limits: Limits, chunks: &[&[u8]]) -> Document {
-        let mut document = Document::new(limits, Budget::new(1 << 24).lease());
+        let mut document = Document::new(limits, Budget::new(1 << 24).export_lease());
         chunks.iter().for_each(|chunk| document.push(chunk));
         document
     }
@@ -501,7 +513,7 @@ mod tests {
 
     #[test]
     fn a_used_up_budget_keeps_less_and_says_so() {
-        let mut document = Document::new(WIDE, Budget::new(8).lease());
+        let mut document = Document::new(WIDE, Budget::new(8).export_lease());
         document.push(br#"{"a":"#);
         document.push(br#"[1,2,3,4,5,6],"b":2}"#);
         assert!(document.memory_short() && document.head().len() <= 8);

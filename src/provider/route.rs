@@ -83,7 +83,7 @@ pub fn route(method: &[u8], path: &[u8], ignore: &[String]) -> Result<Route, Ski
         return Err(Skip::IgnoredPath);
     }
     let route = ROUTES.iter().find(|(end, _)| ends_with(path, end)).ok_or(Skip::NotAi)?.1;
-    let before_last = path.split(|byte| *byte == b'/').nth_back(1).unwrap_or_default();
+    let before_last = segments(path).nth_back(1).unwrap_or_default();
     let foreign = |names: &[&str]| names.iter().any(|name| name.as_bytes() == before_last);
     match route.operation {
         Operation::Generate if foreign(&NOT_VLLM) => Err(Skip::NotAi),
@@ -99,14 +99,18 @@ pub fn without_query(path: &[u8]) -> &[u8] {
     path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
 }
 
+/// Segments of a path; empty ones (`//`, a slash at the end) are none.
+fn segments(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty())
+}
+
 fn is_below(path: &[u8], prefix: &[u8]) -> bool {
     let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
 }
 
 fn ends_with(path: &[u8], end: &[&str]) -> bool {
-    let path = path.strip_suffix(b"/").unwrap_or(path);
-    let mut segments = path.split(|byte| *byte == b'/').rev();
+    let mut segments = segments(path).rev();
     path.first() == Some(&b'/') && end.iter().rev().all(|name| segments.next() == Some(name.as_bytes()))
 }
 
@@ -121,6 +125,7 @@ mod tests {
             ("POST", "/v1/chat/completions", Ok(Operation::Chat)),
             ("POST", "//openai/deployments/x/chat/completions?api-version=1", Ok(Operation::Chat)),
             ("POST", "/chat/completions/", Ok(Operation::Chat)),
+            ("POST", "/v1/chat//completions", Ok(Operation::Chat)),
             ("POST", "/healthcare/v1/chat/completions", Ok(Operation::Chat)),
             ("POST", "/v1/completions", Ok(Operation::Completion)),
             ("POST", "/v1/embeddings", Ok(Operation::Embedding)),

@@ -111,7 +111,7 @@ mod tests {
     use crate::budget::Budget;
 
     fn generation(prompt: &str, messages: &[&str]) -> (Answer, Vec<bool>) {
-        let mut generation = Generation::new(Some(prompt.to_owned()), 1024, Budget::new(4096).lease());
+        let mut generation = Generation::new(Some(prompt.to_owned()), 1024, Budget::new(4096).export_lease());
         let content = messages.iter().map(|message| generation.message(message.as_bytes())).collect();
         (generation.finish(), content)
     }

@@ -12,6 +12,8 @@ pub enum Ending {
     ClientGone,
     /// The upstream failed before the answer was whole.
     UpstreamReset,
+    /// The gateway gave the call up before the answer was whole.
+    GatewayTimeout,
     /// The answer is not whole, and the host does not say which side closed.
     Cut,
 }

@@ -61,6 +61,7 @@ fn judge(facts: &Facts) -> (Level, Option<String>) {
     }
     match facts.ending {
         Ending::UpstreamReset => (Level::Error, Some(with_details("upstream failed", facts))),
+        Ending::GatewayTimeout => (Level::Error, Some(with_details("the gateway gave up", facts))),
         Ending::ClientGone => {
             let when = if facts.status.is_some() { "mid-stream" } else { "before the answer" };
             (Level::Warning, Some(format!("client disconnected {when}")))
@@ -78,8 +79,9 @@ fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
     if WITHHELD_REASONS.contains(&reason) {
         return (Level::Warning, Some(format!("answer withheld: {reason}")));
     }
-    if facts.stream && facts.answer.unfinished {
-        return (Level::Warning, Some("stream ended without [DONE] or finish_reason".to_owned()));
+    if facts.answer.unfinished {
+        let what = if facts.stream { "stream ended without [DONE] or finish_reason" } else { "answer cut" };
+        return (Level::Warning, Some(what.to_owned()));
     }
     (Level::Default, None)
 }
@@ -125,6 +127,7 @@ mod tests {
             (None, Ending::ClientGone, Answer::default(), Level::Warning, "client disconnected before the answer"),
             (Some(200), Ending::Cut, unfinished(), Level::Warning, "stream cut"),
             (Some(200), Ending::UpstreamReset, unfinished(), Level::Error, "upstream failed"),
+            (Some(200), Ending::GatewayTimeout, unfinished(), Level::Error, "the gateway gave up"),
             (Some(200), Ending::Complete, unfinished(), Level::Warning, "stream ended without [DONE] or finish_reason"),
         ] {
             assert_eq!(verdict(status, ending, answer), (level, message.to_owned()), "{status:?} {ending:?}");

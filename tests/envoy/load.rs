@@ -19,11 +19,13 @@ async fn ten_thousand_calls_at_saturation_lose_nothing() {
     let envoy = Envoy::start(EnvoyOptions { concurrency: 2, ..options }).await;
 
     let call = |n: usize| {
-        let body = json!({"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}], "stream": n.is_multiple_of(10)});
+        let body =
+            json!({"model": "gpt-4", "messages": [{"role": "user", "content": "hi"}], "stream": n.is_multiple_of(10)});
         Request::post_json("/v1/chat/completions", &body, &[])
     };
     let answers = client::burst(envoy.addr(), CALLS, 32, call).await;
-    let failed: Vec<_> = answers.iter().filter(|answer| !answer.as_ref().is_ok_and(|a| a.status == 200 && a.complete)).collect();
+    let failed: Vec<_> =
+        answers.iter().filter(|answer| !answer.as_ref().is_ok_and(|a| a.status == 200 && a.complete)).collect();
     assert!(failed.is_empty(), "{} calls failed, such as {:?}", failed.len(), failed.first());
 
     let spans = langfuse.wait_for_spans(CALLS, SOON).await;

@@ -20,7 +20,8 @@ fn envoy_accepts_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn its_tags_take_labels_out_of_the_counters() {
     let yaml = shipped();
-    let after = |mark: &'static str| yaml.split(mark).skip(1).map(|rest| rest.lines().next().unwrap().trim().to_owned());
+    let after =
+        |mark: &'static str| yaml.split(mark).skip(1).map(|rest| rest.lines().next().unwrap().trim().to_owned());
     let tag = |(name, regex): (String, String)| json!({"tag_name": name, "regex": regex.trim_matches('\'')});
     let tags: Vec<_> = after("tag_name:").zip(after("regex:")).map(tag).collect();
     assert_eq!(tags.len(), 2);
@@ -34,5 +35,9 @@ async fn its_tags_take_labels_out_of_the_counters() {
         }
     };
     let found = tokio::time::timeout(SOON, wait).await;
-    assert!(found.is_ok(), "{}", page().await.lines().filter(|line| line.contains("ai_tracing")).collect::<Vec<_>>().join("\n"));
+    assert!(
+        found.is_ok(),
+        "{}",
+        page().await.lines().filter(|line| line.contains("ai_tracing")).collect::<Vec<_>>().join("\n")
+    );
 }

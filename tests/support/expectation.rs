@@ -69,7 +69,8 @@ pub fn differences(cassette: &Cassette, span: &Span) -> Vec<String> {
             "error" => actual.as_str().unwrap_or_default().contains(wanted.as_str().unwrap_or_default()),
             _ => *actual == wanted,
         };
-        (!fits && !is_exception(&cassette.id, field)).then(|| format!("{}: {field}: expected {wanted}, got {actual}", cassette.id))
+        (!fits && !is_exception(&cassette.id, field))
+            .then(|| format!("{}: {field}: expected {wanted}, got {actual}", cassette.id))
     };
     actual.iter().filter_map(wrong).collect()
 }

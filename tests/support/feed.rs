@@ -49,13 +49,8 @@ impl<'a> Exchange<'a> {
         let counters = Rc::new(Counters::default());
         let route = find_route(b"POST", self.path.as_bytes(), &settings, &counters).expect("an LLM path");
         let headers: Vec<Header<'_>> = self.request_headers.iter().map(|(k, v)| (k.as_bytes(), *v)).collect();
-        let beginning = Beginning {
-            method: b"POST",
-            path: self.path.as_bytes(),
-            headers: &headers,
-            now: NOW,
-            context_id: 7,
-        };
+        let beginning =
+            Beginning { method: b"POST", path: self.path.as_bytes(), headers: &headers, now: NOW, context_id: 7 };
         let mut call = Call::begin(&settings, &counters, &Shared::new(settings.memory_budget), route, &beginning);
         self.request.iter().for_each(|bytes| call.request_piece(Piece::Bytes(bytes)));
         if let Some(status) = self.status {

@@ -84,7 +84,7 @@ const VECTOR_MAX: usize = 256 * 1024;
 fn dimensions(data: &[u8]) -> Option<u64> {
     let first = data.strip_prefix(b"[")?;
     let limits = Limits { head: VECTOR_MAX, member: 0 };
-    let mut element = Document::new(limits, Budget::new(VECTOR_MAX).lease());
+    let mut element = Document::new(limits, Budget::new(VECTOR_MAX).export_lease());
     element.push(first.get(..first.len().min(VECTOR_MAX))?);
     let vector = element.get("embedding").filter(|member| member.complete)?;
     match vector.value.first()? {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn document(body: &str, head: usize) -> Document {
-        let mut document = Document::new(Limits { head, member: 4096 }, Budget::new(1 << 20).lease());
+        let mut document = Document::new(Limits { head, member: 4096 }, Budget::new(1 << 20).export_lease());
         document.push(body.as_bytes());
         document
     }

@@ -28,8 +28,10 @@ pub struct ChatStream {
     groq_usage: Vec<u8>,
     error: Option<ProviderError>,
     done: bool,
-    /// A chunk had `choices`.
+    /// A chunk had `choices` with one in it.
     has_choices: bool,
+    /// A chunk had Writer's `value`.
+    has_value: bool,
     unread: u32,
 }
 
@@ -48,6 +50,7 @@ impl ChatStream {
             error: None,
             done: false,
             has_choices: false,
+            has_value: false,
             unread: 0,
         }
     }
@@ -91,6 +94,7 @@ impl ChatStream {
     fn take_choices(&mut self, chunk: &Chunk<'_>) -> bool {
         let mut content = false;
         if let Some(text) = chunk.value.non_empty() {
+            self.has_value = true;
             content |= choice(&mut self.choices, 0).is_some_and(|choice| choice.add_text(text, &mut self.room));
         }
         for piece in chunk.choices.iter().flatten() {
@@ -136,7 +140,9 @@ impl ChatStream {
     #[must_use]
     pub fn finish(&self) -> Answer {
         let usage = read_usage(&self.usage).or_else(|| read_usage(&self.groq_usage));
-        let finished = |choice: &Choice| choice.finish_reason.is_some();
+        let finished = self.has_choices && self.choices.iter().all(|choice| choice.finish_reason.is_some());
+        // Writer's stream has no choices and no end of its own: there is none to miss.
+        let ended = self.done || finished || self.has_value || self.error.is_some();
         Answer {
             id: self.id.clone(),
             model: self.model.clone(),
@@ -145,8 +151,7 @@ impl ChatStream {
             usage,
             error: self.error.clone(),
             terminated: self.done,
-            // Writer's stream has no choices in it: there is no end to miss.
-            unfinished: self.has_choices && !self.done && !self.choices.iter().all(finished),
+            unfinished: !ended,
             cut: self.room.cut,
             unread_messages: self.unread,
         }

@@ -7,6 +7,7 @@ use super::traces::Traces;
 use super::workload::Workload;
 use super::wrk::Wrk;
 use crate::envoy::{Envoy, EnvoyOptions, WasmFilter};
+use crate::upstream::BenchUpstream;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -73,6 +74,13 @@ pub(super) struct Sample {
     pub(super) memory: u64,
 }
 
+/// What every gateway is between.
+#[derive(Debug)]
+pub(super) struct LoadSide {
+    pub(super) wrk: Wrk,
+    pub(super) upstream: BenchUpstream,
+}
+
 /// One running Envoy.
 #[derive(Debug)]
 pub(super) struct Gateway {
@@ -96,29 +104,46 @@ impl Gateway {
         Ok(Self { variant, envoy })
     }
 
-    pub(super) async fn measure(&mut self, wrk: &Wrk, workload: Workload, time: Duration) -> Result<Sample, Failure> {
-        let (begun, ticks, traces) = (Instant::now(), self.ticks(), self.traces().await);
-        let load = wrk.run(self.envoy.addr(), workload, time).await?;
+    /// Loads it and waits until its traces have left.
+    pub(super) async fn measure(
+        &mut self,
+        load: &LoadSide,
+        workload: Workload,
+        time: Duration,
+    ) -> Result<Sample, Failure> {
+        let (begun, streams) = (Instant::now(), load.upstream.paced_streams());
+        let (ticks, traces) = (self.ticks(), self.traces().await);
+        let seen = load.wrk.run(self.envoy.addr(), workload, time).await?;
         let (seconds, loaded) = (begun.elapsed().as_secs_f64(), self.ticks().since(ticks));
+        // A paced stream takes so long that those which wrk cut off count too.
+        let requests = match workload {
+            Workload::PacedStream => load.upstream.paced_streams() - streams,
+            Workload::Chat | Workload::Stream => seen.requests as f64,
+        };
         let traces = self.drain().await.since(&traces);
         let used = self.ticks().since(ticks);
-        if !self.envoy.is_running() {
-            let (title, log) = (self.variant.title(), self.envoy.log());
-            return Err(Failure::Failed(format!("{title}: Envoy ended under {}:\n{log}", workload.name())));
-        }
+        self.check_alive(workload)?;
         let cores = |ticks: u64| ticks as f64 / TICKS_PER_SECOND / seconds;
         Ok(Sample {
-            cpu_us: used.gateway as f64 / TICKS_PER_SECOND * 1e6 / load.requests.max(1) as f64,
-            requests_per_second: load.requests as f64 / load.seconds.max(1e-3),
-            p50_ms: load.p50_ms,
-            p99_ms: load.p99_ms,
-            failed: load.failed,
+            cpu_us: used.gateway as f64 / TICKS_PER_SECOND * 1e6 / requests.max(1.0),
+            requests_per_second: requests / seen.seconds.max(1e-3),
+            p50_ms: seen.p50_ms,
+            p99_ms: seen.p99_ms,
+            failed: seen.failed,
             sent: traces.sent as f64 / traces.offered.max(1) as f64,
             cores: cores(loaded.gateway),
             load_cores: cores(loaded.load),
             other_cores: cores(loaded.others()),
             memory: self.envoy.memory_bytes(),
         })
+    }
+
+    fn check_alive(&mut self, workload: Workload) -> Result<(), Failure> {
+        if self.envoy.is_running() {
+            return Ok(());
+        }
+        let (title, log) = (self.variant.title(), self.envoy.log());
+        Err(Failure::Failed(format!("{title}: Envoy ended under the {}:\n{log}", workload.name())))
     }
 
     /// What the filter has counted so far.

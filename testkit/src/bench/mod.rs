@@ -17,7 +17,7 @@ mod workload;
 mod wrk;
 
 use crate::upstream::BenchUpstream;
-use gateway::{Gateway, Variant};
+use gateway::{Gateway, LoadSide, Variant};
 use numbers::Results;
 use settings::Settings;
 use sink::{Answering, Sink};
@@ -77,28 +77,27 @@ pub async fn run() -> Result<(), Failure> {
 /// The gateways and all around them; what runs ends when it is dropped.
 struct Bench {
     gateways: Vec<Gateway>,
-    wrk: Wrk,
+    load: LoadSide,
     duration: Duration,
-    _servers: (BenchUpstream, Sink, Sink),
+    _sinks: (Sink, Sink),
 }
 
 impl Bench {
     async fn start(settings: &Settings, scripts: TempDir) -> Result<Self, Failure> {
-        let wrk = Wrk::prepare(scripts)?;
-        let upstream = BenchUpstream::start().await;
+        let load = LoadSide { wrk: Wrk::prepare(scripts)?, upstream: BenchUpstream::start().await };
         let (live, dead) = (Sink::start(Answering::AtOnce), Sink::start(Answering::Never));
         let mut gateways = Vec::new();
         for variant in Variant::ALL {
             let langfuse = if variant == Variant::DeadLangfuse { dead.addr() } else { live.addr() };
-            gateways.push(Gateway::start(variant, settings, upstream.addr(), langfuse).await?);
+            gateways.push(Gateway::start(variant, settings, load.upstream.addr(), langfuse).await?);
         }
-        Ok(Self { gateways, wrk, duration: settings.duration, _servers: (upstream, live, dead) })
+        Ok(Self { gateways, load, duration: settings.duration, _sinks: (live, dead) })
     }
 
     async fn warm_up(&mut self) -> Result<(), Failure> {
         for gateway in &mut self.gateways {
             for workload in Workload::ALL {
-                gateway.measure(&self.wrk, workload, WARM_UP).await?;
+                gateway.measure(&self.load, workload, WARM_UP).await?;
             }
         }
         Ok(())
@@ -110,7 +109,7 @@ impl Bench {
             for place in 0..self.gateways.len() {
                 let index = place_in_round(round, place, self.gateways.len());
                 let gateway = &mut self.gateways[index];
-                let sample = gateway.measure(&self.wrk, workload, self.duration).await?;
+                let sample = gateway.measure(&self.load, workload, self.duration).await?;
                 results.push(workload, gateway.variant, sample);
             }
         }

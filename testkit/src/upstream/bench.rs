@@ -8,6 +8,7 @@ use serde_json::json;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,35 +27,45 @@ const PACE: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct BenchUpstream {
     server: Server,
+    answers: Arc<Answers>,
 }
 
 impl BenchUpstream {
     /// Starts on a free port of 127.0.0.1.
     pub async fn start() -> Self {
         let answers = Arc::new(Answers::new());
+        let shared = Arc::clone(&answers);
         let server = Server::start("bench-upstream", SocketAddr::from(([127, 0, 0, 1], 0)), move |stream| {
-            let answers = Arc::clone(&answers);
+            let answers = Arc::clone(&shared);
             async move { drop(serve(stream, &answers).await) }
         });
-        Self { server }
+        Self { server, answers }
     }
 
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
     }
+
+    /// How many paced streams have been written so far, unfinished ones as fractions.
+    pub fn paced_streams(&self) -> f64 {
+        self.answers.paced.load(Ordering::Relaxed) as f64 / self.answers.stream.len() as f64
+    }
 }
 
+#[derive(Debug)]
 struct Answers {
     whole: Vec<u8>,
     stream: Vec<Vec<u8>>,
     whole_stream: Vec<u8>,
+    /// Pieces of paced streams written so far.
+    paced: AtomicU64,
 }
 
 impl Answers {
     fn new() -> Self {
         let stream = stream_answer();
-        Self { whole: whole_answer(), whole_stream: stream.concat(), stream }
+        Self { whole: whole_answer(), whole_stream: stream.concat(), stream, paced: AtomicU64::new(0) }
     }
 }
 
@@ -131,6 +142,7 @@ async fn write_stream(stream: &mut TcpStream, answers: &Answers, pace: Pace) -> 
     for chunk in &answers.stream {
         if matches!(pace, Pace::Paced) {
             tokio::time::sleep(PACE).await;
+            answers.paced.fetch_add(1, Ordering::Relaxed);
         }
         stream.write_all(chunk).await?;
     }

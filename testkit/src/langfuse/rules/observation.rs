@@ -22,8 +22,10 @@ pub(super) fn level(span: &Span) -> Vec<String> {
         span.json("langfuse.observation.cost_details").is_some_and(|cost| cost["total"].as_f64() == Some(0.0));
     let usage_stated = span.text("langfuse.observation.usage_details").is_some();
     if level == "ERROR" && !is_free && !usage_stated {
-        found
-            .push("level ERROR without usage or cost_details {\"total\":0}: Langfuse would invent tokens and a cost".to_owned());
+        found.push(
+            "level ERROR without usage or cost_details {\"total\":0}: Langfuse would invent tokens and a cost"
+                .to_owned(),
+        );
     }
     found
 }
