@@ -1,8 +1,8 @@
 //! One byte budget for everything a VM holds: captures in flight and queued spans of all root contexts.
 //!
 //! Several filters share one VM on both hosts (docs/design.md, "Memory"), and a Wasm memory never shrinks, so each
-//! growing buffer asks here first. Who is refused keeps what it has and records why the rest is missing. Captures may
-//! take three quarters at the most, so that calls in flight never starve the traces of calls that are over.
+//! growing buffer asks here first. Who is refused keeps what it has and records why the rest is missing. A
+//! quarter is kept for the export, so that calls in flight never starve the traces of calls that are over.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,20 +11,28 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub struct Budget {
     limit: Cell<usize>,
-    used: Cell<usize>,
+    captures: Cell<usize>,
+    export: Cell<usize>,
+}
+
+/// What a lease is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Capture,
+    Export,
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Rc<Self> {
-        Rc::new(Self { limit: Cell::new(limit), used: Cell::new(0) })
+        Rc::new(Self { limit: Cell::new(limit), captures: Cell::new(0), export: Cell::new(0) })
     }
 
     /// Bytes held at present.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.used.get()
+        self.captures.get().saturating_add(self.export.get())
     }
 
     /// Sets the limit: roots that share a VM each configure it, the last one counts.
@@ -35,18 +43,30 @@ impl Budget {
     /// A lease for spans that wait for export; it holds nothing yet.
     #[must_use]
     pub fn export_lease(self: &Rc<Self>) -> Lease {
-        Lease { budget: Rc::clone(self), held: 0, is_capture: false }
+        Lease { budget: Rc::clone(self), held: 0, purpose: Purpose::Export }
     }
 
     /// A lease for the capture of a call in flight; it holds nothing yet.
     #[must_use]
     pub fn capture_lease(self: &Rc<Self>) -> Lease {
-        Lease { budget: Rc::clone(self), held: 0, is_capture: true }
+        Lease { budget: Rc::clone(self), held: 0, purpose: Purpose::Capture }
     }
 
-    fn limit_for(&self, capture: bool) -> usize {
+    fn has_room(&self, purpose: Purpose, bytes: usize) -> bool {
         let limit = self.limit.get();
-        if capture { limit - limit / 4 } else { limit }
+        let reserve = limit / 4;
+        let fits = |used: usize, limit: usize| used.saturating_add(bytes) <= limit;
+        match purpose {
+            Purpose::Capture => fits(self.captures.get(), limit - reserve) && fits(self.used(), limit),
+            Purpose::Export => fits(self.export.get(), reserve) || fits(self.used(), limit),
+        }
+    }
+
+    fn held_for(&self, purpose: Purpose) -> &Cell<usize> {
+        match purpose {
+            Purpose::Capture => &self.captures,
+            Purpose::Export => &self.export,
+        }
     }
 }
 
@@ -55,38 +75,39 @@ impl Budget {
 pub struct Lease {
     budget: Rc<Budget>,
     held: usize,
-    is_capture: bool,
+    purpose: Purpose,
 }
 
 impl Lease {
     /// Takes `bytes` more; false (and nothing taken) where that would exceed the budget.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
-        let wanted = self.budget.used.get().saturating_add(bytes);
-        if wanted > self.budget.limit_for(self.is_capture) {
-            return false;
+        let granted = self.budget.has_room(self.purpose, bytes);
+        if granted {
+            self.take(bytes);
         }
-        self.take(bytes);
-        true
+        granted
     }
 
     /// Takes `bytes` more without asking: for what is small, bounded, and worth more than its memory.
     pub fn take(&mut self, bytes: usize) {
-        self.budget.used.set(self.budget.used.get().saturating_add(bytes));
+        let held = self.budget.held_for(self.purpose);
+        held.set(held.get().saturating_add(bytes));
         self.held = self.held.saturating_add(bytes);
     }
 
     /// Another lease on the same budget, for the same purpose.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self { budget: Rc::clone(&self.budget), held: 0, is_capture: self.is_capture }
+        Self { budget: Rc::clone(&self.budget), held: 0, purpose: self.purpose }
     }
 
     /// Gives `bytes` back (at most what is held).
     pub fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.held);
         self.held -= bytes;
-        self.budget.used.set(self.budget.used.get().saturating_sub(bytes));
+        let held = self.budget.held_for(self.purpose);
+        held.set(held.get().saturating_sub(bytes));
     }
 
     /// Bytes held by this lease.
@@ -125,8 +146,13 @@ mod tests {
         let budget = Budget::new(100);
         let mut capture = budget.capture_lease();
         assert!(capture.grow(75) && !capture.grow(1));
-        capture.take(5);
-        assert!(budget.export_lease().grow(20) && !budget.export_lease().grow(21));
+        capture.take(50);
+        let mut export = budget.export_lease();
+        assert!(export.grow(25) && !export.grow(1), "its quarter is its own whatever the captures took");
+        drop((capture, export));
+        let mut export = budget.export_lease();
+        assert!(export.grow(100), "and it may have all where there are no captures");
+        assert!(!budget.capture_lease().grow(1));
     }
 
     #[test]
