@@ -7,6 +7,7 @@
 use memchr::memchr2;
 use std::ops::Range;
 
+use super::store::{Place, Store};
 use crate::budget::Lease;
 
 /// How much of a body is kept, in bytes.
@@ -18,12 +19,8 @@ pub struct Limits {
     pub member: usize,
 }
 
-/// Kept of all members behind the head together.
-const TAIL_MAX: usize = 256 * 1024;
 /// Top-level members that are known by name; real bodies have fewer than 50.
 const MEMBERS_MAX: usize = 256;
-/// Of the tail, this much is kept also where the budget is used up: model and usage fit into it.
-const TAIL_ALLOWANCE: usize = 8 * 1024;
 /// Longest key that is kept when it stands behind the head.
 const KEY_MAX: usize = 256;
 
@@ -38,13 +35,6 @@ pub struct Member<'a> {
     pub complete: bool,
     /// Direct children when the value is an array (or object): exact, also when the value was not kept.
     pub children: u32,
-}
-
-/// Where bytes are kept.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Place {
-    Head,
-    Tail,
 }
 
 #[derive(Debug)]
@@ -78,11 +68,8 @@ enum State {
 #[derive(Debug)]
 pub struct Document {
     limits: Limits,
-    lease: Lease,
-    head: Vec<u8>,
-    tail: Vec<u8>,
+    store: Store,
     slots: Vec<Slot>,
-    seen: usize,
     state: State,
     /// Nesting inside the current value; 0 = a scalar or not yet begun.
     depth: u32,
@@ -91,7 +78,6 @@ pub struct Document {
     /// A direct child of the current container has begun and not been counted yet.
     child_open: bool,
     current: Option<Slot>,
-    memory_short: bool,
 }
 
 impl Document {
@@ -100,26 +86,20 @@ impl Document {
     pub fn new(limits: Limits, lease: Lease) -> Self {
         Self {
             limits,
-            lease,
-            head: Vec::new(),
-            tail: Vec::new(),
+            store: Store::new(limits, lease),
             slots: Vec::new(),
-            seen: 0,
             state: State::Start,
             depth: 0,
             in_string: false,
             escaped: false,
             child_open: false,
             current: None,
-            memory_short: false,
         }
     }
 
     /// Takes the next bytes of the body.
     pub fn push(&mut self, chunk: &[u8]) {
-        let base = self.seen;
-        self.seen = self.seen.saturating_add(chunk.len());
-        self.keep_head(base, chunk);
+        let base = self.store.push(chunk);
         let mut at = 0;
         while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
             if matches!(self.state, State::Done | State::Opaque) {
@@ -132,25 +112,25 @@ impl Document {
     /// Bytes of the body so far.
     #[must_use]
     pub fn seen(&self) -> usize {
-        self.seen
+        self.store.seen()
     }
 
     /// The kept beginning of the body.
     #[must_use]
     pub fn head(&self) -> &[u8] {
-        &self.head
+        self.store.head()
     }
 
     /// The kept beginning is the whole body so far.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.head.len() == self.seen
+        self.store.is_whole()
     }
 
     /// Something was not kept because the VM's budget was used up.
     #[must_use]
     pub fn memory_short(&self) -> bool {
-        self.memory_short
+        self.store.memory_short()
     }
 
     /// The body began as a JSON object.
@@ -188,10 +168,7 @@ impl Document {
     }
 
     fn member(&self, slot: &Slot) -> Member<'_> {
-        let bytes = match slot.place {
-            Place::Head => &self.head,
-            Place::Tail => &self.tail,
-        };
+        let bytes = self.store.bytes(slot.place);
         let value_end = slot.value.end.min(bytes.len());
         Member {
             key: bytes.get(slot.key.clone()).unwrap_or_default(),
@@ -199,32 +176,6 @@ impl Document {
             complete: slot.complete,
             children: slot.children,
         }
-    }
-
-    fn keep_head(&mut self, base: usize, chunk: &[u8]) {
-        if base != self.head.len() {
-            return;
-        }
-        let wanted = chunk.len().min(self.limits.head.saturating_sub(base));
-        if self.head.capacity() < base + wanted && !self.grow_head(base + wanted) {
-            self.memory_short = true;
-            return;
-        }
-        self.head.extend_from_slice(chunk.get(..wanted).unwrap_or_default());
-    }
-
-    /// Where the head ends or, while all bytes so far are in it, may end at the most.
-    fn head_end(&self) -> usize {
-        if self.is_whole() { self.limits.head } else { self.head.len() }
-    }
-
-    fn grow_head(&mut self, wanted: usize) -> bool {
-        let target = wanted.max(self.head.capacity() * 2).min(self.limits.head.max(wanted));
-        if !self.lease.grow(target - self.head.capacity()) {
-            return false;
-        }
-        self.head.reserve_exact(target - self.head.len());
-        true
     }
 
     /// Takes at least one byte of `rest`, which begins at offset `at` of the body; returns how many.
@@ -259,8 +210,9 @@ impl Document {
     }
 
     fn begin_key(&mut self, at: usize) {
-        let in_head = at < self.head_end();
-        let (place, start) = if in_head { (Place::Head, at) } else { (Place::Tail, self.tail.len()) };
+        let in_head = at < self.store.head_end();
+        let place = if in_head { Place::Head } else { Place::Tail };
+        let start = if in_head { at } else { self.store.bytes(Place::Tail).len() };
         let slot = Slot { place, key: start..start, value: 0..0, cut: false, complete: false, children: 0 };
         self.current = Some(slot);
         self.state = State::InKey;
@@ -269,25 +221,19 @@ impl Document {
     fn begin_value(&mut self, at: usize) {
         self.state = State::InValue;
         (self.depth, self.in_string, self.escaped, self.child_open) = (0, false, false, false);
-        if at >= self.head_end() {
+        if at >= self.store.head_end() {
             self.move_to_tail();
         }
         let Some(slot) = self.current.as_mut() else { return };
-        let start = if slot.place == Place::Head { at } else { self.tail.len() };
+        let start = if slot.place == Place::Head { at } else { self.store.bytes(Place::Tail).len() };
         slot.value = start..start;
     }
 
     /// Copies the current member out of the head: one that crosses its end must stand in one place to be whole.
     fn move_to_tail(&mut self) {
         let Some(slot) = self.current.as_mut().filter(|slot| slot.place == Place::Head) else { return };
-        let copy = |range: &Range<usize>, cap: usize, tail: &mut Vec<u8>| {
-            let kept = range.start..range.end.min(self.head.len()).min(range.start.saturating_add(cap));
-            let start = tail.len();
-            tail.extend_from_slice(self.head.get(kept).unwrap_or_default());
-            start..tail.len()
-        };
-        slot.key = copy(&slot.key, KEY_MAX, &mut self.tail);
-        slot.value = copy(&slot.value, self.limits.member, &mut self.tail);
+        slot.key = self.store.move_to_tail(&slot.key, KEY_MAX);
+        slot.value = self.store.move_to_tail(&slot.value, self.limits.member);
         slot.place = Place::Tail;
     }
 
@@ -374,7 +320,7 @@ impl Document {
 
     /// Notes that `bytes` at offset `at` belong to the current key or value, and keeps them where the head does not.
     fn keep(&mut self, at: usize, bytes: &[u8], key: bool) {
-        let in_head = self.head_end().saturating_sub(at).min(bytes.len());
+        let in_head = self.store.head_end().saturating_sub(at).min(bytes.len());
         if in_head < bytes.len() && self.may_move(key, at + in_head) {
             self.move_to_tail();
             return self.keep(at + in_head, bytes.get(in_head..).unwrap_or_default(), key);
@@ -386,20 +332,10 @@ impl Document {
             range.end = at + bytes.len();
             return;
         }
-        let room = cap.saturating_sub(range.len()).min(TAIL_MAX.saturating_sub(self.tail.len()));
-        let room = if slot.cut { 0 } else { room };
-        slot.cut |= room < bytes.len();
-        let kept = bytes.get(..bytes.len().min(room)).unwrap_or_default();
-        let allowed = self.tail.len() + kept.len() <= TAIL_ALLOWANCE;
-        if allowed {
-            self.lease.take(kept.len());
-        }
-        if allowed || self.lease.grow(kept.len()) {
-            self.tail.extend_from_slice(kept);
-            range.end += kept.len();
-        } else {
-            (slot.cut, self.memory_short) = (true, true);
-        }
+        let room = if slot.cut { 0 } else { cap.saturating_sub(range.len()) };
+        let kept = self.store.keep_in_tail(bytes, room);
+        range.end += kept;
+        slot.cut |= kept < bytes.len();
     }
 
     /// True for a member in the head that goes on behind its end (at `end`) and is small enough to be kept elsewhere.
@@ -414,10 +350,7 @@ impl Document {
     fn end_value(&mut self) {
         self.state = State::BeforeKey;
         let Some(mut slot) = self.current.take() else { return };
-        let kept = match slot.place {
-            Place::Head => self.head.len(),
-            Place::Tail => self.tail.len(),
-        };
+        let kept = self.store.bytes(slot.place).len();
         slot.complete = !slot.cut && slot.value.end <= kept;
         if self.slots.len() < MEMBERS_MAX {
             self.slots.push(slot);
@@ -499,7 +432,7 @@ mod tests {
         (0..2 * MEMBERS_MAX).for_each(|n| body.extend(format!("\"key{n}\":\"{}\",", "x".repeat(2000)).bytes()));
         let document = read(Limits { head: 10, member: 4096 }, &[&body]);
         assert_eq!(document.members().count(), MEMBERS_MAX);
-        assert!(document.tail.len() <= TAIL_MAX);
+        assert!(document.store.bytes(Place::Tail).len() <= crate::json::store::TAIL_MAX);
         assert_eq!(document.seen(), body.len());
     }
 

@@ -6,6 +6,7 @@
 mod close;
 mod document;
 mod lenient;
+mod store;
 mod write;
 
 pub use close::close_truncated;
