@@ -29,77 +29,22 @@ enum Body {
     Lines(LineDecoder, Box<Generation>),
 }
 
-/// See the module's documentation.
+/// Reads the decoded bytes of an answer.
 #[derive(Debug)]
-pub(super) struct ResponseSide {
+struct Reader {
     route: Route,
     budget: Rc<Budget>,
     limit: usize,
-    status: Option<u16>,
-    content_length: Option<usize>,
-    pub wire: Wire,
-    body: Body,
+    failed: bool,
     /// What the request said, which the answer cannot: vLLM's prompt, and whether a stream was asked for.
     prompt: Option<String>,
     stream_asked: bool,
-    pub end_of_stream: bool,
+    body: Body,
 }
 
-impl ResponseSide {
-    pub(super) fn new(route: Route, settings: &Settings, budget: &Rc<Budget>) -> Self {
-        Self {
-            route,
-            budget: Rc::clone(budget),
-            limit: settings.capture.output,
-            status: None,
-            content_length: None,
-            wire: Wire::new(None, budget.capture_lease()),
-            body: Body::Unknown(Sniffer::new(b"")),
-            prompt: None,
-            stream_asked: false,
-            end_of_stream: false,
-        }
-    }
-
-    /// Takes the headers, and from the request what the answer is read with.
-    pub(super) fn begin(&mut self, headers: &[Header<'_>], request: &RequestSide) {
-        let find = |name: &[u8]| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-        let number = |name: &[u8]| std::str::from_utf8(find(name)?).ok()?.trim().parse::<usize>().ok();
-        self.status = number(b":status").and_then(|status| u16::try_from(status).ok());
-        self.content_length = number(b"content-length");
-        self.wire = Wire::new(find(b"content-encoding"), self.budget.capture_lease());
-        self.body = Body::Unknown(Sniffer::new(find(b"content-type").unwrap_or_default()));
-        let document = request.document();
-        self.stream_asked = document.get("stream").is_some_and(|member| member.value == b"true");
-        if self.route.operation == Operation::Generate {
-            let prompt = document.get("prompt").filter(|member| member.complete && member.value.len() <= PROMPT_MAX);
-            self.prompt = prompt.and_then(|member| parse::<Text<'_>>(member.value)?.0.map(Into::into));
-        }
-    }
-
-    pub(super) fn status(&self) -> Option<u16> {
-        self.status
-    }
-
-    /// Bytes that are still worth reading.
-    pub(super) fn room(&self) -> usize {
-        match &self.body {
-            _ if !self.wire.wants_bytes() => 0,
-            Body::Text(document) => SCAN_MAX.saturating_sub(document.seen()),
-            _ => usize::MAX,
-        }
-    }
-
-    /// Takes a piece; true where it brings the first or more content of a stream.
-    pub(super) fn push(&mut self, piece: Piece<'_>) -> bool {
-        let mut content = false;
-        let mut wire = std::mem::replace(&mut self.wire, Wire::new(None, self.budget.capture_lease()));
-        wire.push(piece, &mut |bytes| content |= self.push_decoded(bytes));
-        self.wire = wire;
-        content
-    }
-
-    fn push_decoded(&mut self, bytes: &[u8]) -> bool {
+impl Reader {
+    /// Takes the next bytes; true where they bring content of a stream.
+    fn push(&mut self, bytes: &[u8]) -> bool {
         if let Body::Unknown(sniffer) = &mut self.body {
             let Some((framing, before)) = sniffer.push(bytes) else { return false };
             self.body = self.body_of(framing);
@@ -120,10 +65,9 @@ impl ResponseSide {
     }
 
     fn body_of(&mut self, framing: Framing) -> Body {
-        let failed = self.status.is_some_and(|status| status >= 400);
         let lease = self.budget.capture_lease();
         match (framing, self.route.operation) {
-            (Framing::Json, Operation::Generate) if !failed => {
+            (Framing::Json, Operation::Generate) if !self.failed => {
                 let answer = Generation::new(self.prompt.take(), self.limit, lease.another());
                 Body::Lines(LineDecoder::new(MESSAGE_MAX, lease), Box::new(answer))
             }
@@ -139,7 +83,7 @@ impl ResponseSide {
     }
 
     /// No more will come: what is still held back is read.
-    pub(super) fn finish(&mut self) {
+    fn finish(&mut self) {
         if let Body::Unknown(sniffer) = &mut self.body
             && let Some((framing, bytes)) = sniffer.finish()
         {
@@ -157,8 +101,7 @@ impl ResponseSide {
         }
     }
 
-    /// The answer is a stream.
-    pub(super) fn is_stream(&self) -> bool {
+    fn is_stream(&self) -> bool {
         match &self.body {
             Body::Events(..) => true,
             Body::Lines(_, answer) => self.stream_asked || answer.is_stream(),
@@ -166,52 +109,48 @@ impl ResponseSide {
         }
     }
 
-    /// The answer passed to its end, as far as can be told: the host said so, its length was announced and reached, or
-    /// it says so itself.
-    pub(super) fn is_complete(&self) -> bool {
-        let by_length = self.content_length.is_some_and(|length| self.wire.size >= length);
-        let by_itself = || match &self.body {
+    /// Bytes that are still worth reading.
+    fn room(&self) -> usize {
+        match &self.body {
+            Body::Text(document) => SCAN_MAX.saturating_sub(document.seen()),
+            _ => usize::MAX,
+        }
+    }
+
+    /// The answer says itself that it is whole.
+    fn is_closed(&self) -> bool {
+        match &self.body {
             Body::Text(document) => document.is_closed(),
             Body::Events(_, stream) => stream.is_done(),
             Body::Unknown(_) | Body::Lines(..) => false,
-        };
-        self.status.is_some() && (self.end_of_stream || by_length || by_itself())
+        }
     }
 
-    /// What the answer says.
-    pub(super) fn answer(&self) -> Answer {
-        let failed = self.status.is_some_and(|status| status >= 400);
-        let mut answer = match &self.body {
+    fn answer(&self) -> Answer {
+        match &self.body {
             Body::Unknown(_) => Answer::default(),
             Body::Events(decoder, stream) => {
                 let answer = stream.finish();
                 Answer { unread_messages: answer.unread_messages.saturating_add(decoder.oversize()), ..answer }
             }
             Body::Lines(decoder, answer) => Answer { unread_messages: decoder.oversize(), ..answer.finish() },
-            Body::Text(document) if self.route.operation == Operation::Embedding => read_embeddings(document),
-            Body::Text(document) => read_answer(document),
-        };
-        if let Body::Text(document) = &self.body {
-            answer.unfinished = document.is_open() && self.wire.unread.is_none() && self.wire.wants_bytes();
+            Body::Text(document) => self.text_answer(document),
         }
-        if let Body::Text(document) = &self.body
-            && failed
-            && answer.error.is_none()
-        {
+    }
+
+    fn text_answer(&self, document: &Document) -> Answer {
+        let mut answer = match self.route.operation {
+            Operation::Embedding => read_embeddings(document),
+            _ => read_answer(document),
+        };
+        if self.failed && answer.error.is_none() {
             answer.error = ProviderError::from_body(document.head());
         }
+        answer.unfinished = document.is_open();
         answer
     }
 
-    /// The body as it was sent, where it is one text.
-    pub(super) fn text(&self) -> Option<&Document> {
-        match &self.body {
-            Body::Text(document) => Some(document),
-            _ => None,
-        }
-    }
-
-    pub(super) fn memory_short(&self) -> bool {
+    fn memory_short(&self) -> bool {
         match &self.body {
             Body::Unknown(_) => false,
             Body::Text(document) => document.memory_short(),
@@ -221,14 +160,115 @@ impl ResponseSide {
     }
 
     /// Output was lost to `max_output_bytes`. The vectors of an embedding are never kept and never missed.
-    pub(super) fn is_cut(&self) -> bool {
-        let cut = match &self.body {
+    fn is_cut(&self) -> bool {
+        match &self.body {
             Body::Text(document) => !document.is_whole() && self.route.operation != Operation::Embedding,
             Body::Unknown(_) => false,
             Body::Events(_, stream) => stream.is_cut(),
             Body::Lines(_, answer) => answer.is_cut(),
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct ResponseSide {
+    status: Option<u16>,
+    content_length: Option<usize>,
+    pub wire: Wire,
+    reader: Reader,
+    pub end_of_stream: bool,
+}
+
+impl ResponseSide {
+    pub(super) fn new(route: Route, settings: &Settings, budget: &Rc<Budget>) -> Self {
+        let reader = Reader {
+            route,
+            budget: Rc::clone(budget),
+            limit: settings.capture.output,
+            failed: false,
+            prompt: None,
+            stream_asked: false,
+            body: Body::Unknown(Sniffer::new(b"")),
         };
-        cut && !self.memory_short()
+        let wire = Wire::new(None, budget.capture_lease());
+        Self { status: None, content_length: None, wire, reader, end_of_stream: false }
+    }
+
+    /// Takes the headers, and from the request what the answer is read with.
+    pub(super) fn begin(&mut self, headers: &[Header<'_>], request: &RequestSide) {
+        let find = |name: &[u8]| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        let number = |name: &[u8]| std::str::from_utf8(find(name)?).ok()?.trim().parse::<usize>().ok();
+        self.status = number(b":status").and_then(|status| u16::try_from(status).ok());
+        self.content_length = number(b"content-length");
+        self.wire = Wire::new(find(b"content-encoding"), self.reader.budget.capture_lease());
+        let reader = &mut self.reader;
+        reader.body = Body::Unknown(Sniffer::new(find(b"content-type").unwrap_or_default()));
+        reader.failed = self.status.is_some_and(|status| status >= 400);
+        let document = request.document();
+        reader.stream_asked = document.get("stream").is_some_and(|member| member.value == b"true");
+        if reader.route.operation == Operation::Generate {
+            let prompt = document.get("prompt").filter(|member| member.complete && member.value.len() <= PROMPT_MAX);
+            reader.prompt = prompt.and_then(|member| parse::<Text<'_>>(member.value)?.0.map(Into::into));
+        }
+    }
+
+    pub(super) fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// Bytes that are still worth reading.
+    pub(super) fn room(&self) -> usize {
+        if self.wire.wants_bytes() { self.reader.room() } else { 0 }
+    }
+
+    /// Takes a piece; true where it brings content of a stream.
+    pub(super) fn push(&mut self, piece: Piece<'_>) -> bool {
+        let mut content = false;
+        self.wire.push(piece, &mut |bytes| content |= self.reader.push(bytes));
+        content
+    }
+
+    /// No more will come.
+    pub(super) fn finish(&mut self) {
+        self.reader.finish();
+    }
+
+    /// The answer is a stream.
+    pub(super) fn is_stream(&self) -> bool {
+        self.reader.is_stream()
+    }
+
+    /// The answer passed to its end, as far as can be told: the host said so, its length was announced and reached, or
+    /// it says so itself.
+    pub(super) fn is_complete(&self) -> bool {
+        let by_length = self.content_length.is_some_and(|length| self.wire.size >= length);
+        self.status.is_some() && (self.end_of_stream || by_length || self.reader.is_closed())
+    }
+
+    /// What the answer says.
+    pub(super) fn answer(&self) -> Answer {
+        let mut answer = self.reader.answer();
+        // What was not looked at is not known to be missing.
+        answer.unfinished &= self.is_stream() || self.wire.wants_bytes();
+        answer
+    }
+
+    /// The body as it was sent, where it is one text.
+    pub(super) fn text(&self) -> Option<&Document> {
+        match &self.reader.body {
+            Body::Text(document) => Some(document),
+            _ => None,
+        }
+    }
+
+    pub(super) fn memory_short(&self) -> bool {
+        self.reader.memory_short()
+    }
+
+    /// Output was lost to `max_output_bytes`.
+    pub(super) fn is_cut(&self) -> bool {
+        self.reader.is_cut() && !self.memory_short()
     }
 
     pub(super) fn unread(&self) -> Option<Unread> {

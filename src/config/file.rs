@@ -117,11 +117,11 @@ config_keys! {
     /// `false`: where the provider states no usage, Langfuse must not estimate it (sends cost 0).
     estimate_usage: Flag = Flag(true);
     /// Traces that wait for export at the most; the oldest is dropped and counted.
-    queue_max_items: Count = Count(20_000);
+    queue_max_items: Count = Count(50_000);
     /// Bytes of traces that wait for export at the most; the oldest is dropped and counted.
     queue_max_bytes: Count = Count(32 * 1024 * 1024);
     /// Traces in one export call at the most.
-    batch_max_items: Count = Count(1000);
+    batch_max_items: Count = Count(4000);
     /// Bytes of traces in one export call at the most; a single larger trace goes alone.
     batch_max_bytes: Count = Count(4 * 1024 * 1024);
     /// Milliseconds that a trace waits for others before it is sent.

@@ -87,7 +87,8 @@ impl Document {
         Self {
             limits,
             store: Store::new(limits, lease),
-            slots: Vec::new(),
+            // A request or answer has some ten members.
+            slots: Vec::with_capacity(12),
             state: State::Start,
             depth: 0,
             in_string: false,

@@ -6,6 +6,7 @@
 mod answer;
 mod choice;
 mod stream;
+mod template;
 mod usage;
 mod wire;
 

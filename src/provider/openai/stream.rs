@@ -4,6 +4,7 @@
 //! (some servers repeat it in every chunk); choices and tool calls are told apart by index; `[DONE]` may be missing.
 
 use super::choice::{Choice, Room};
+use super::template::Template;
 use super::usage::read_usage;
 use super::wire::Chunk;
 use crate::budget::Lease;
@@ -24,6 +25,7 @@ pub struct ChatStream {
     model: Option<String>,
     choices: Vec<Choice>,
     room: Room,
+    template: Template,
     usage: Vec<u8>,
     groq_usage: Vec<u8>,
     error: Option<ProviderError>,
@@ -45,6 +47,7 @@ impl ChatStream {
             model: None,
             choices: Vec::new(),
             room: Room::new(output_max, lease),
+            template: Template::default(),
             usage: Vec::new(),
             groq_usage: Vec::new(),
             error: None,
@@ -62,6 +65,12 @@ impl ChatStream {
             self.done = true;
             return false;
         }
+        if event.name.is_empty()
+            && let Some(text) = self.template.text(data)
+        {
+            let choice = choice(&mut self.choices, self.template.index);
+            return choice.is_some_and(|choice| choice.add_text(&text, &mut self.room));
+        }
         let Some(chunk) = parse::<Chunk<'_>>(data) else {
             self.unread += u32::from(!data.is_empty());
             return false;
@@ -72,7 +81,9 @@ impl ChatStream {
             self.error = ProviderError::from_body(data);
         }
         self.take_facts(&chunk);
-        self.take_choices(&chunk)
+        let content = self.take_choices(&chunk);
+        self.template.learn(data, &chunk);
+        content
     }
 
     fn take_facts(&mut self, chunk: &Chunk<'_>) {
