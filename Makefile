@@ -28,8 +28,9 @@ lint: setup ## formatting and clippy, for the host and for wasm
 
 bench: build ## what the filter costs, beside bare Envoy and a null tap
 	@scripts/setup wrk:wrk
-	@$(CARGO) build --locked --quiet --release --target wasm32-wasip1 --manifest-path benches/null-tap/Cargo.toml
-	@$(CARGO) run --locked --quiet --release -p testkit --bin bench
+	@$(CARGO) build --locked --quiet --release --target wasm32-wasip1 --manifest-path benches/null-tap/Cargo.toml \
+		--target-dir benches/null-tap/target
+	@$(CARGO) run --locked --quiet --profile tools -p testkit --bin bench
 
 docs: ## rewrite the parts of the documents that are made from the code
 	UPDATE_DOCS=1 $(CARGO) test --locked --test documents

@@ -14,6 +14,8 @@ const MEMORY_BUDGET: f64 = 64.0 * MIB;
 const MODULE_LIMIT: u64 = 600 * 1000;
 /// A load generator this busy may be what limits the gateway.
 const BUSY: f64 = 0.9;
+/// Others that use this much of a core take it from the gateway or the load.
+const DISTURBED: f64 = 0.1;
 /// A smaller share than this is no difference to a client.
 const NOTICEABLE: f64 = 0.03;
 
@@ -177,6 +179,9 @@ fn machine(results: &Results) -> String {
         others
             .map_or("-".to_owned(), |others| format!("{:.2} ({:.2} to {:.2})", others.median, others.min, others.max)),
     );
+    if others.is_some_and(|others| others.median > DISTURBED) {
+        text.push_str("\nThe machine was busy with something else: look at the CPU, not at requests/s and latencies.");
+    }
     for (workload, _) in Workload::ALL.into_iter().zip(load).filter(|(_, load)| *load > BUSY) {
         text.push_str(&format!(
             "\nThe load generator was busy with the {}: where \"Envoy core\" is below 95 %, requests/s and latencies \
