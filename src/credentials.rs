@@ -31,12 +31,15 @@ const NAME_MAX: usize = 128;
 
 /// `name` is that of a credential.
 pub(crate) fn is_credential(name: &str) -> bool {
-    if name.len() > NAME_MAX {
-        return false;
-    }
-    let name = name.to_ascii_lowercase().replace('-', "_");
-    let suspicious = WHOLE.contains(&name.as_str()) || ENDS.iter().any(|end| name.ends_with(end));
-    suspicious && !HARMLESS.contains(&name.as_str())
+    let is = |word: &&str| word.len() == name.len() && ends_with(name, word);
+    let suspicious = WHOLE.iter().any(&is) || ENDS.iter().any(|end| ends_with(name, end));
+    name.len() <= NAME_MAX && suspicious && !HARMLESS.iter().any(&is)
+}
+
+/// `name` ends with `end`, upper case and `-` aside.
+fn ends_with(name: &str, end: &str) -> bool {
+    let plain = |byte: u8| if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
+    name.len() >= end.len() && name.bytes().rev().zip(end.bytes().rev()).all(|(a, b)| plain(a) == b)
 }
 
 /// `json` is, or holds at any depth, a string under the name of a credential.

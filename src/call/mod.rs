@@ -40,8 +40,6 @@ impl Shared {
 /// What the host says of the beginning of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Beginning<'a> {
-    /// `:method`.
-    pub method: &'a [u8],
     /// `:path`, with its query.
     pub path: &'a [u8],
     /// All request headers.
@@ -81,12 +79,12 @@ pub struct End<'a> {
     pub details: Option<&'a str>,
 }
 
-/// Decides whether a call is traced, by its method and path alone.
+/// Decides whether a call may be traced, by its path alone.
 ///
 /// # Errors
 /// The reason for which it is not; counted.
-pub fn find_route(method: &[u8], path: &[u8], settings: &Settings, counters: &Counters) -> Result<Route, Skip> {
-    route(method, path, &settings.ignore_paths).inspect_err(|skip| counters.add(counter(*skip), 1))
+pub fn find_route(path: &[u8], settings: &Settings, counters: &Counters) -> Result<Route, Skip> {
+    route(path, &settings.ignore_paths).inspect_err(|skip| counters.add(counter(*skip), 1))
 }
 
 fn counter(skip: Skip) -> Counter {
@@ -117,22 +115,28 @@ pub struct Call {
 
 impl Call {
     /// Begins the capture of a call that has a route.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Its method does not ask for an inference; counted.
     pub fn begin(
         settings: &Rc<Settings>,
         counters: &Rc<Counters>,
         shared: &Shared,
         route: Route,
         at: &Beginning<'_>,
-    ) -> Self {
+    ) -> Result<Self, Skip> {
         let find = |name: &[u8]| at.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        if find(b":method") != Some(b"POST") {
+            counters.add(counter(Skip::Method), 1);
+            return Err(Skip::Method);
+        }
         let request_id = find(b"x-request-id");
         let (trace_id, span_id) = shared.ids.try_borrow_mut().map_or_else(
             |_| IdSource::default().next(at.now, at.context_id, request_id.unwrap_or_default()),
             |mut ids| ids.next(at.now, at.context_id, request_id.unwrap_or_default()),
         );
         let path = String::from_utf8_lossy(without_query(at.path));
-        Self {
+        Ok(Self {
             route,
             trace_id,
             span_id,
@@ -146,7 +150,7 @@ impl Call {
             settings: Rc::clone(settings),
             counters: Rc::clone(counters),
             upgraded: false,
-        }
+        })
     }
 
     /// How many more bytes of the request's body are worth reading.

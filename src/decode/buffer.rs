@@ -38,6 +38,11 @@ impl Buffer {
         true
     }
 
+    /// Its own limit, in bytes.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
     /// A lease on the same budget that holds nothing.
     pub(super) fn another_lease(&self) -> Lease {
         self.lease.another()

@@ -30,15 +30,21 @@ impl Sniffer {
     /// A sniffer for a response of that `content-type`.
     #[must_use]
     pub fn new(content_type: &[u8]) -> Self {
-        let event_stream = content_type.to_ascii_lowercase().starts_with(b"text/event-stream");
+        const EVENT_STREAM: &[u8] = b"text/event-stream";
+        let event_stream = content_type.get(..EVENT_STREAM.len()).is_some_and(|t| t.eq_ignore_ascii_case(EVENT_STREAM));
         Self { first: Vec::new(), event_stream }
     }
 
     /// Takes the next bytes; once the framing is known, returns it with the bytes taken so far that precede `bytes`.
     pub fn push(&mut self, bytes: &[u8]) -> Option<(Framing, Vec<u8>)> {
         let waiting = self.first.len();
+        if waiting == 0
+            && let Some(framing) = decide(bytes, self.event_stream, false)
+        {
+            return Some((framing, Vec::new()));
+        }
         self.first.extend_from_slice(bytes.get(..bytes.len().min(WAIT_MAX)).unwrap_or_default());
-        let framing = self.decide(false)?;
+        let framing = decide(&self.first, self.event_stream, false)?;
         let mut before = std::mem::take(&mut self.first);
         before.truncate(waiting);
         Some((framing, before))
@@ -46,24 +52,23 @@ impl Sniffer {
 
     /// The body ended before the framing was certain.
     pub fn finish(&mut self) -> Option<(Framing, Vec<u8>)> {
-        let framing = self.decide(true)?;
+        let framing = decide(&self.first, self.event_stream, true)?;
         Some((framing, std::mem::take(&mut self.first)))
     }
+}
 
-    fn decide(&self, at_end: bool) -> Option<Framing> {
-        let text = self.first.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.first);
-        let text = text.trim_ascii_start();
-        let partly = FIELDS.iter().any(|field| field.starts_with(text)) || b"\xEF\xBB\xBF".starts_with(text);
-        let wait = !at_end && self.first.len() < WAIT_MAX && partly;
-        match text.first() {
-            None if at_end => (!self.first.is_empty()).then_some(Framing::Raw),
-            None => None,
-            Some(b'{' | b'[') => Some(Framing::Json),
-            Some(_) if FIELDS.iter().any(|field| text.starts_with(field)) => Some(Framing::Sse),
-            Some(_) if wait => None,
-            Some(_) if self.event_stream => Some(Framing::Sse),
-            Some(_) => Some(Framing::Raw),
-        }
+/// The framing of a body that begins with `first`, as far as it can be told.
+fn decide(first: &[u8], event_stream: bool, at_end: bool) -> Option<Framing> {
+    let text = first.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(first).trim_ascii_start();
+    let partly = || FIELDS.iter().any(|field| field.starts_with(text)) || b"\xEF\xBB\xBF".starts_with(text);
+    match text.first() {
+        None if at_end => (!first.is_empty()).then_some(Framing::Raw),
+        None => None,
+        Some(b'{' | b'[') => Some(Framing::Json),
+        Some(_) if FIELDS.iter().any(|field| text.starts_with(field)) => Some(Framing::Sse),
+        Some(_) if !at_end && first.len() < WAIT_MAX && partly() => None,
+        Some(_) if event_stream => Some(Framing::Sse),
+        Some(_) => Some(Framing::Raw),
     }
 }
 

@@ -76,6 +76,12 @@ impl SseDecoder {
                 return self.keep_line(bytes);
             };
             let (line, rest) = bytes.split_at(end);
+            if let Some(data) = self.whole_event(line, rest) {
+                on_event(SseEvent { name: &self.name, data });
+                self.name.clear();
+                bytes = rest.get(2..).unwrap_or_default();
+                continue;
+            }
             self.after_cr = rest.first() == Some(&b'\r');
             bytes = rest.get(1..).unwrap_or_default();
             self.end_line(line, on_event);
@@ -88,6 +94,13 @@ impl SseDecoder {
             self.end_line(&[], on_event);
         }
         self.end_event(on_event);
+    }
+
+    /// The data of an event whose one data line is `line` and which ends behind it: the common case, without a copy.
+    fn whole_event<'a>(&self, line: &'a [u8], rest: &[u8]) -> Option<&'a [u8]> {
+        let plain = self.line.is_empty() && !self.has_data && !self.too_long && rest.starts_with(b"\n\n");
+        let value = line.strip_prefix(b"data:").filter(|_| plain)?;
+        Some(value.strip_prefix(b" ").unwrap_or(value)).filter(|value| value.len() < self.data.max())
     }
 
     fn keep_line(&mut self, bytes: &[u8]) {

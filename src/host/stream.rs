@@ -27,21 +27,19 @@ impl Stream {
         Self { id, root, call: None, max_read: None }
     }
 
-    /// Two headers decide whether the call is traced; the others are read only then.
+    /// The path decides whether the call may be traced; the other headers are read only then.
     pub(super) fn request_headers(&mut self, vm: &Vm) {
         vm.detect_host_in_stream();
         let Some((settings, counters)) = self.root.settings() else { return };
-        let read = |name| hostcalls::header(MapType::RequestHeaders, name).unwrap_or_default();
-        let (method, path) = (read(":method"), read(":path"));
-        let Ok(route) = find_route(&method, &path, &settings, &counters) else { return };
+        let path = hostcalls::header(MapType::RequestHeaders, ":path").unwrap_or_default();
+        let Ok(route) = find_route(&path, &settings, &counters) else { return };
         if vm.host() != HostKind::Envoy {
             self.max_read = Some(settings.capture.read);
         }
         let pairs = hostcalls::header_pairs(MapType::RequestHeaders);
         let headers = parse_pairs(&pairs);
-        let at =
-            Beginning { method: &method, path: &path, headers: &headers, now: hostcalls::now(), context_id: self.id };
-        self.call = Some(Box::new(Call::begin(&settings, &counters, &vm.shared, route, &at)));
+        let at = Beginning { path: &path, headers: &headers, now: hostcalls::now(), context_id: self.id };
+        self.call = Call::begin(&settings, &counters, &vm.shared, route, &at).ok().map(Box::new);
     }
 
     pub(super) fn request_body(&mut self, size: usize) {

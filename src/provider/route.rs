@@ -77,7 +77,7 @@ const NOT_OPENAI_EMBEDDINGS: [&str; 1] = ["api"];
 ///
 /// # Errors
 /// The reason for which the call is not traced.
-pub fn route(method: &[u8], path: &[u8], ignore: &[String]) -> Result<Route, Skip> {
+pub fn route(path: &[u8], ignore: &[String]) -> Result<Route, Skip> {
     let path = without_query(path);
     if ignore.iter().any(|prefix| is_below(path, prefix.as_bytes())) {
         return Err(Skip::IgnoredPath);
@@ -88,7 +88,6 @@ pub fn route(method: &[u8], path: &[u8], ignore: &[String]) -> Result<Route, Ski
     match route.operation {
         Operation::Generate if foreign(&NOT_VLLM) => Err(Skip::NotAi),
         Operation::Embedding if foreign(&NOT_OPENAI_EMBEDDINGS) => Err(Skip::NotAi),
-        _ if method != b"POST" => Err(Skip::Method),
         _ => Ok(route),
     }
 }
@@ -121,32 +120,30 @@ mod tests {
     #[test]
     fn calls_are_found_by_the_end_of_the_path_on_segment_borders() {
         let ignore = ["/v1/models", "/health/", "/metrics", "/status"].map(str::to_owned);
-        for (method, path, expected) in [
-            ("POST", "/v1/chat/completions", Ok(Operation::Chat)),
-            ("POST", "//openai/deployments/x/chat/completions?api-version=1", Ok(Operation::Chat)),
-            ("POST", "/chat/completions/", Ok(Operation::Chat)),
-            ("POST", "/v1/chat//completions", Ok(Operation::Chat)),
-            ("POST", "/healthcare/v1/chat/completions", Ok(Operation::Chat)),
-            ("POST", "/v1/completions", Ok(Operation::Completion)),
-            ("POST", "/v1/embeddings", Ok(Operation::Embedding)),
-            ("POST", "/generate", Ok(Operation::Generate)),
-            ("POST", "/models/m/generate", Ok(Operation::Generate)),
-            ("POST", "/api/generate", Err(Skip::NotAi)),
-            ("POST", "/api/embeddings", Err(Skip::NotAi)),
-            ("GET", "/v1/models/gpt-4", Err(Skip::IgnoredPath)),
-            ("GET", "/health", Err(Skip::IgnoredPath)),
-            ("POST", "/health/v1/chat/completions", Err(Skip::IgnoredPath)),
-            ("GET", "/v1/chat/completions", Err(Skip::Method)),
-            ("OPTIONS", "/v1/embeddings", Err(Skip::Method)),
-            ("GET", "/index.html", Err(Skip::NotAi)),
-            ("POST", "/v1/chat/completions-log", Err(Skip::NotAi)),
-            ("POST", "/v1/xcompletions", Err(Skip::NotAi)),
-            ("POST", "/log?x=/v1/chat/completions", Err(Skip::NotAi)),
-            ("POST", "chat/completions", Err(Skip::NotAi)),
-            ("CONNECT", "", Err(Skip::NotAi)),
+        for (path, expected) in [
+            ("/v1/chat/completions", Ok(Operation::Chat)),
+            ("//openai/deployments/x/chat/completions?api-version=1", Ok(Operation::Chat)),
+            ("/chat/completions/", Ok(Operation::Chat)),
+            ("/v1/chat//completions", Ok(Operation::Chat)),
+            ("/healthcare/v1/chat/completions", Ok(Operation::Chat)),
+            ("/v1/completions", Ok(Operation::Completion)),
+            ("/v1/embeddings", Ok(Operation::Embedding)),
+            ("/generate", Ok(Operation::Generate)),
+            ("/models/m/generate", Ok(Operation::Generate)),
+            ("/api/generate", Err(Skip::NotAi)),
+            ("/api/embeddings", Err(Skip::NotAi)),
+            ("/v1/models/gpt-4", Err(Skip::IgnoredPath)),
+            ("/health", Err(Skip::IgnoredPath)),
+            ("/health/v1/chat/completions", Err(Skip::IgnoredPath)),
+            ("/index.html", Err(Skip::NotAi)),
+            ("/v1/chat/completions-log", Err(Skip::NotAi)),
+            ("/v1/xcompletions", Err(Skip::NotAi)),
+            ("/log?x=/v1/chat/completions", Err(Skip::NotAi)),
+            ("chat/completions", Err(Skip::NotAi)),
+            ("", Err(Skip::NotAi)),
         ] {
-            let found = route(method.as_bytes(), path.as_bytes(), &ignore).map(|route| route.operation);
-            assert_eq!(found, expected, "{method} {path}");
+            let found = route(path.as_bytes(), &ignore).map(|route| route.operation);
+            assert_eq!(found, expected, "{path}");
         }
     }
 }

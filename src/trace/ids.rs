@@ -49,13 +49,20 @@ impl IdSource {
     /// Ids for a call that began at `now_ns` in the context `context_id`; `request` is what the host knows of it.
     pub fn next(&mut self, now_ns: u64, context_id: u32, request: &[u8]) -> (TraceId, SpanId) {
         self.made = self.made.wrapping_add(1);
-        let word = |part: u8| self.seed.hash_one((part, self.made, now_ns, context_id, request)).to_be_bytes();
-        let mut trace = [0; 16];
-        let (high, low) = trace.split_at_mut(8);
-        high.copy_from_slice(&word(0));
-        low.copy_from_slice(&word(1));
-        (TraceId(not_zero(trace)), SpanId(not_zero(word(2))))
+        let word = |part: u8| self.seed.hash_one((part, self.made, now_ns, context_id, request));
+        let (high, low) = (word(0), word(1));
+        let trace = u128::from(high) << 64 | u128::from(low);
+        // The span id is the trace id mixed once more (SplitMix64): as unique as that is.
+        let span = splitmix(high.rotate_left(32) ^ low);
+        (TraceId(not_zero(trace.to_be_bytes())), SpanId(not_zero(span.to_be_bytes())))
     }
+}
+
+/// Finalizer of SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>).
+fn splitmix(mut word: u64) -> u64 {
+    word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    word ^ (word >> 31)
 }
 
 /// An id of zeros means "none": one bit more makes it an id.

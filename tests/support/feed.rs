@@ -47,11 +47,12 @@ impl<'a> Exchange<'a> {
     pub fn span_bytes(&self, settings: &str) -> Vec<u8> {
         let settings = Rc::new(Settings::load(settings.as_bytes(), &|_| None).expect("a valid configuration"));
         let counters = Rc::new(Counters::default());
-        let route = find_route(b"POST", self.path.as_bytes(), &settings, &counters).expect("an LLM path");
-        let headers: Vec<Header<'_>> = self.request_headers.iter().map(|(k, v)| (k.as_bytes(), *v)).collect();
-        let beginning =
-            Beginning { method: b"POST", path: self.path.as_bytes(), headers: &headers, now: NOW, context_id: 7 };
-        let mut call = Call::begin(&settings, &counters, &Shared::new(settings.memory_budget), route, &beginning);
+        let route = find_route(self.path.as_bytes(), &settings, &counters).expect("an LLM path");
+        let mut headers: Vec<Header<'_>> = vec![(b":method", b"POST")];
+        headers.extend(self.request_headers.iter().map(|(k, v)| (k.as_bytes(), *v)));
+        let beginning = Beginning { path: self.path.as_bytes(), headers: &headers, now: NOW, context_id: 7 };
+        let mut call =
+            Call::begin(&settings, &counters, &Shared::new(settings.memory_budget), route, &beginning).expect("a POST");
         self.request.iter().for_each(|bytes| call.request_piece(Piece::Bytes(bytes)));
         if let Some(status) = self.status {
             let status = status.to_string();
