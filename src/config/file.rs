@@ -123,7 +123,7 @@ config_keys! {
     /// Traces in one export call at the most.
     batch_max_items: Count = Count(4000);
     /// Bytes of traces in one export call at the most; a single larger trace goes alone.
-    batch_max_bytes: Count = Count(4 * 1024 * 1024);
+    batch_max_bytes: Count = Count(1024 * 1024);
     /// Milliseconds that a trace waits for others before it is sent.
     batch_max_age: Count = Count(2000);
     /// Milliseconds for which a batch that Langfuse does not take is tried again before it is dropped and counted.

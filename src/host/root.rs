@@ -14,8 +14,9 @@ use crate::counters::Counters;
 use crate::export::otlp::Resource;
 use crate::export::{self, Exporter, Note, Reply, Step};
 
-/// Period of the tick, milliseconds: how soon a full batch leaves, and at most this many batches a second.
-const TICK_MS: u32 = 100;
+/// Period of the tick, milliseconds. One batch may leave at each: 50 MiB of traces a second with the default batch size,
+/// more than a worker makes at saturation.
+const TICK_MS: u32 = 20;
 const MS: u64 = 1_000_000;
 /// How often a filter that cannot trace says so, and how often drops are reported.
 const REMIND_NS: u64 = 60_000 * MS;
