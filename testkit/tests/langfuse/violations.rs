@@ -29,8 +29,12 @@ async fn a_good_span_breaks_no_rule() {
 async fn observation_rules() {
     breaks(with(text("langfuse.observation.type", "GENERATION")), "type \"GENERATION\" is unknown").await;
     breaks(with(text("langfuse.observation.level", "warn")), "level \"warn\"").await;
-    breaks(with(text("langfuse.observation.level", "ERROR")), "without cost_details").await;
-    breaks(with_field("status", json!({"code": 2})), "without cost_details").await;
+    let failed = |mut span: Value| {
+        span["status"] = json!({"code": 2});
+        span
+    };
+    breaks(failed(without("langfuse.observation.usage_details")), "without usage or cost_details").await;
+    assert!(violations(failed(good_span())).await.is_empty(), "a failed call whose usage was stated is priced by it");
     breaks(with(text("langfuse.observation.model.parameters", "[1]")), "JSON object").await;
     breaks(with(text("langfuse.observation.cost_details", "free")), "JSON object").await;
     breaks(with(text("langfuse.observation.cost_details", r#"{"total":-1}"#)), "total is -1").await;
