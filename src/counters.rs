@@ -65,6 +65,8 @@ counters! {
     ExportOk = "ai_tracing_export_calls_result=ok";
     /// Export calls that failed and are tried again.
     ExportRetried = "ai_tracing_export_calls_result=retried";
+    /// Export calls that the host did not make.
+    ExportNotCalled = "ai_tracing_export_calls_result=not_called";
     /// Export calls that were refused.
     ExportRefused = "ai_tracing_export_calls_result=refused";
 }

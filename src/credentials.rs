@@ -1,8 +1,11 @@
 //! Names under which callers put credentials into bodies: such values are never exported in any form.
 //!
 //! OpenAI's own API takes none in a body, but proxies and SDKs do (`api_key`, Azure's `data_sources[].parameters.
-//! authentication.key`, `extra_headers.Authorization`, `aws_secret_access_key`). A name counts where it is, or ends with,
+//! authentication.key`, `extra_headers.Authorization`, `aws_secret_access_key`, `headers` of MCP tools). A name counts where it is, or ends with,
 //! one of these words and its value is a string: a JSON schema with a property `password` holds no credential.
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// Ends of names, lower case, `-` as `_`.
 const ENDS: [&str; 14] = [
@@ -42,26 +45,53 @@ fn ends_with(name: &str, end: &str) -> bool {
     name.len() >= end.len() && name.bytes().rev().zip(end.bytes().rev()).all(|(a, b)| plain(a) == b)
 }
 
-/// `json` is, or holds at any depth, a string under the name of a credential.
-pub(crate) fn holds_credential(name: &str, json: &str) -> bool {
-    (is_credential(name) && json.starts_with('"')) || strings_under_names(json).any(is_credential)
+/// What stands in place of a credential.
+const REDACTED: &str = "\"[redacted]\"";
+
+/// `json` without the strings that stand, at any depth, under the name of a credential.
+pub(crate) fn redact(json: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some((name, after)) = next_string(json, at) {
+        at = after;
+        let Some(value) = value_behind(json, after) else { continue };
+        if !names_credential(json.get(name).unwrap_or_default()) {
+            continue;
+        }
+        let end = next_string(json, value).map_or(json.len(), |(_, end)| end);
+        out.push_str(json.get(copied..value).unwrap_or_default());
+        out.push_str(REDACTED);
+        (copied, at) = (end, end);
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    out.push_str(json.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
 }
 
-/// Names in `json` whose value is a string.
-fn strings_under_names(json: &str) -> impl Iterator<Item = &str> {
-    let mut rest = json;
-    std::iter::from_fn(move || {
-        loop {
-            let (_, from) = rest.split_once('"')?;
-            let end = string_end(from)?;
-            let (text, after) = (from.get(..end)?, from.get(end + 1..)?);
-            rest = after;
-            let value = after.trim_ascii_start().strip_prefix(':').map(str::trim_ascii_start);
-            if value.is_some_and(|value| value.starts_with('"')) {
-                return Some(text);
-            }
-        }
-    })
+/// The text (without quotes) of the next string of `json` from `at` on, and where it ends (behind its quote).
+fn next_string(json: &str, at: usize) -> Option<(Range<usize>, usize)> {
+    let start = at + json.get(at..)?.find('"')? + 1;
+    let end = start + string_end(json.get(start..)?)?;
+    Some((start..end, end + 1))
+}
+
+/// Where the string begins that is the value of the name that ends at `at`; none where that was no name, or its value
+/// is no string.
+fn value_behind(json: &str, at: usize) -> Option<usize> {
+    let rest = json.get(at..)?;
+    let value = rest.trim_ascii_start().strip_prefix(':')?.trim_ascii_start();
+    value.starts_with('"').then(|| json.len() - value.len())
+}
+
+/// A name as written in JSON, perhaps with escapes.
+fn names_credential(written: &str) -> bool {
+    if !written.contains('\\') {
+        return is_credential(written);
+    }
+    serde_json::from_str::<String>(&format!("\"{written}\"")).is_ok_and(|name| is_credential(&name))
 }
 
 /// Where the string that begins before `text` ends.
@@ -84,33 +114,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_credentials_are_known_at_any_depth() {
-        for (name, json) in [
-            ("api_key", r#""sk""#),
-            ("API-Key", r#""sk""#),
-            ("aws_secret_access_key", r#""x""#),
-            ("azure_ad_token", r#""x""#),
-            ("vertex_credentials", r#""x""#),
-            ("extra_headers", r#"{"Authorization" : "Bearer x"}"#),
-            ("data_sources", r#"[{"parameters":{"authentication":{"type":"api_key","key":"x"}}}]"#),
-            ("x", r#"{"a\"é\\":"b","apiKey":"x"}"#),
-        ] {
-            assert!(holds_credential(name, json), "{name} {json}");
-        }
-        for (name, json) in [
-            ("max_tokens", "5"),
-            ("max_completion_tokens", "5"),
-            ("prompt_cache_key", r#""x""#),
-            ("logit_bias", r#"{"50256":-100}"#),
-            ("stop", r#"["token","key"]"#),
+    fn strings_under_names_of_credentials_are_redacted_at_any_depth() {
+        for (json, redacted) in [
+            (r#"{"api_key":"sk","a":1}"#, r#"{"api_key":"[redacted]","a":1}"#),
+            (r#"{"Authorization" : "Bearer x"}"#, r#"{"Authorization" : "[redacted]"}"#),
             (
-                "response_format",
-                r#"{"schema":{"properties":{"password":{"type":"string"},"token":{"type":"string"}}}}"#,
+                r#"[{"authentication":{"type":"api_key","key":"x"}}]"#,
+                r#"[{"authentication":{"type":"api_key","key":"[redacted]"}}]"#,
             ),
-            ("x", r#"{"unfinished"#),
-            ("x", r#""\"#),
+            (r#"{"a\"é\\":"b","apiKey":"x\"y","b":"c"}"#, r#"{"a\"é\\":"b","apiKey":"[redacted]","b":"c"}"#),
+            (r#"{"api\u005fkey":"x"}"#, r#"{"api\u005fkey":"[redacted]"}"#),
+            (r#"{"token":"cut"#, r#"{"token":"[redacted]""#),
         ] {
-            assert!(!holds_credential(name, json), "{name} {json}");
+            assert_eq!(redact(json), redacted);
+        }
+        for harmless in [
+            r#"{"schema":{"properties":{"password":{"type":"string"},"token":{"type":"string"}}}}"#,
+            r#"["token","key"]"#,
+            r#"{"unfinished"#,
+            r#""\"#,
+            r#"{"max_tokens":5,"prompt_cache_key":"x","key":7}"#,
+        ] {
+            assert_eq!(redact(harmless), harmless);
+        }
+    }
+
+    #[test]
+    fn names() {
+        for name in ["api_key", "API-Key", "aws_secret_access_key", "azure_ad_token", "vertex_credentials", "key"] {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in ["max_tokens", "max_completion_tokens", "prompt_cache_key", "logit_bias", "stop", "keys", "monkey"]
+        {
+            assert!(!is_credential(name), "{name}");
         }
     }
 }

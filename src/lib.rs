@@ -18,6 +18,7 @@ pub mod counters;
 mod credentials;
 pub mod decode;
 pub mod export;
+pub mod headers;
 #[cfg(target_family = "wasm")]
 pub mod host;
 pub mod json;

@@ -101,6 +101,52 @@ fn tools_stand_beside_the_messages_and_credentials_nowhere() {
 }
 
 #[test]
+fn credentials_in_tools_features_and_metadata_are_redacted() {
+    let secret = json!({"headers": {"Authorization": "Bearer sk-secret"}, "type": "mcp"});
+    let request = json!({"messages": [], "tools": [secret], "features": {"api_key": "sk-secret", "web": true},
+        "metadata": {"token": "sk-secret", "nested": {"password": "sk-secret"}}, "extra_headers": {"x-api-key": "sk-secret"}});
+    let span = chat("{}", &request, ANSWER);
+    assert!(!format!("{span:?}").contains("sk-secret"), "{span:#?}");
+    assert_eq!(span.input()["tools"][0]["headers"]["Authorization"], "[redacted]");
+    assert_eq!((span.input()["tools"][0]["type"].as_str(), span.metadata("token")), (Some("mcp"), None));
+    let truncated = exchange(CHAT, br#"{"api_key":"sk-secret","x":"#, b"{}").span("{}");
+    assert!(!format!("{truncated:?}").contains("sk-secret"));
+}
+
+#[test]
+fn no_content_is_kept_where_none_may_be_and_facts_are() {
+    let request = json!({"model": "gpt-4", "messages": [{"role": "user", "content": "private"}], "tools": [{"private": 1}], "temperature": 0.5});
+    let stream = "data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"private\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":5,\"total_tokens\":15}}\n\ndata: [DONE]\n\n";
+    for answer in [ANSWER.replace("\"hi\"", "\"private\""), stream.to_owned()] {
+        let span = chat(r#"{"max_input_bytes":0,"max_output_bytes":0}"#, &request, &answer);
+        assert!(!format!("{span:?}").contains("private"), "{span:#?}");
+        assert_eq!((span.usage()["total"], span.metadata("request_model")), (15, Some(json!("gpt-4"))));
+        assert_eq!(span.json("langfuse.observation.model.parameters"), Some(json!({"temperature": 0.5})));
+        assert_eq!((span.level(), span.text("langfuse.observation.input")), ("DEFAULT", None));
+        assert!(span.text("langfuse.observation.cost_details").is_none());
+    }
+}
+
+#[test]
+fn odd_fields_of_a_stream_cost_only_themselves() {
+    let chunk = |rest: &str| {
+        format!("data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"a\"}}}}]{rest}}}\n\n")
+    };
+    let usage = r#","usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}"#;
+    let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let read = |text: String| exchange(CHAT, b"{}", text.as_bytes()).span("{}");
+    let span = read(
+        [chunk(usage), chunk(r#","usage":{},"error":"""#), chunk(r#","error":{},"x_groq":true"#), end.to_owned()]
+            .concat(),
+    );
+    assert_eq!((span.level(), span.usage()["total"], span.output()["content"].as_str()), ("DEFAULT", 3, Some("aaa")));
+    let span = read(format!("data: {{\"choices\":[{{\"delta\":\"\"}}]{usage}}}\n\n{end}"));
+    assert_eq!((span.usage()["total"], span.metadata("unread_messages")), (3, Some(json!(1))));
+    let span = read(chunk("") + &end.replace("\"stop\"", "\"\""));
+    assert_eq!((span.level(), span.metadata("finish_reason")), ("WARNING", None), "an empty reason is none");
+}
+
+#[test]
 fn facts_win_over_what_the_caller_says_under_their_names() {
     let request = json!({"model": "gpt-4", "metadata": {"model": "forged", "status_code": 500, "chat_id": "c"}});
     let span = chat("{}", &request, ANSWER);

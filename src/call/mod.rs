@@ -13,8 +13,9 @@ use std::rc::Rc;
 
 use crate::budget::Budget;
 use crate::config::Settings;
-use crate::context::{Context, Header};
+use crate::context::Context;
 use crate::counters::{Counter, Counters};
+use crate::headers::{self, Header};
 use crate::provider::{Route, Skip, route, without_query};
 use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
 use request::RequestSide;
@@ -62,7 +63,7 @@ pub enum Piece<'a> {
 /// Why a piece of a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// Larger than `max_read`.
+    /// Larger than is read at once (`max_read` on WasmX, 4 MiB on Envoy).
     TooLarge,
     /// The host does not have it in memory (nginx wrote it to disk).
     NotAvailable,
@@ -125,12 +126,11 @@ impl Call {
         route: Route,
         at: &Beginning<'_>,
     ) -> Result<Self, Skip> {
-        let find = |name: &[u8]| at.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-        if find(b":method") != Some(b"POST") {
+        if headers::find(at.headers, ":method") != Some(b"POST") {
             counters.add(counter(Skip::Method), 1);
             return Err(Skip::Method);
         }
-        let request_id = find(b"x-request-id");
+        let request_id = headers::find(at.headers, "x-request-id");
         let (trace_id, span_id) = shared.ids.try_borrow_mut().map_or_else(
             |_| IdSource::default().next(at.now, at.context_id, request_id.unwrap_or_default()),
             |mut ids| ids.next(at.now, at.context_id, request_id.unwrap_or_default()),
@@ -145,7 +145,7 @@ impl Call {
             context: Context::from_headers(at.headers),
             request_id: request_id
                 .map(|id| String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned()),
-            request: RequestSide::new(find(b"content-encoding"), settings, &shared.budget),
+            request: RequestSide::new(headers::find(at.headers, "content-encoding"), settings, &shared.budget),
             response: ResponseSide::new(route, settings, &shared.budget),
             settings: Rc::clone(settings),
             counters: Rc::clone(counters),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use crate::credentials::{holds_credential, is_credential};
+use crate::credentials::{is_credential, redact};
 use crate::json::{Document, Member, ObjectWriter, close_truncated, parse};
 use crate::provider::Operation;
 
@@ -30,12 +30,10 @@ fn members_but(document: &Document, excluded: &[&str]) -> Option<String> {
         if named || object.len() + value.len() > PARAMETERS_MAX {
             continue;
         }
-        if holds_credential(&key, value) {
-            object.string(&key, "[holds a credential]");
-        } else if !member.complete || value.len() > PARAMETER_MAX {
+        if !member.complete || value.len() > PARAMETER_MAX {
             object.string(&key, "[too long to be kept]");
         } else if parse::<IgnoredAny>(value.as_bytes()).is_some() {
-            object.raw(&key, value);
+            object.raw(&key, &redact(value));
         } else {
             object.string(&key, "[not JSON]");
         }
@@ -53,34 +51,40 @@ fn key(member: Member<'_>) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(text))
 }
 
-/// The input: messages (with the tools that were offered, if any), the prompt, or the texts to embed.
-pub(super) fn input(document: &Document, operation: Operation) -> Option<Cow<'_, str>> {
+/// The input, up to `limit` bytes: messages (with the tools that were offered, if any), the prompt, or the texts to
+/// embed.
+pub(super) fn input(document: &Document, operation: Operation, limit: usize) -> Option<Cow<'_, str>> {
+    if limit == 0 {
+        return None;
+    }
     let main = match operation {
         Operation::Chat => "messages",
         Operation::Completion | Operation::Generate => "prompt",
         Operation::Embedding => "input",
     };
     let Some(main_member) = document.get(main) else { return other_input(document) };
-    let tools: Vec<(&str, Member<'_>)> =
-        ["tools", "functions"].iter().filter_map(|key| Some((*key, document.get(key)?))).collect();
-    let main_value = value(main_member);
+    let main_value = value(main_member, limit)?;
+    let room = limit.saturating_sub(main_value.len());
+    let tools = ["tools", "functions"].iter().filter_map(|key| Some((*key, value(document.get(key)?, room)?)));
+    let tools: Vec<(&str, Cow<'_, str>)> = tools.collect();
     if tools.is_empty() {
         return Some(main_value);
     }
     let mut object = ObjectWriter::default();
     object.raw(main, &main_value);
-    tools.into_iter().for_each(|(key, member)| {
-        object.raw(key, &value(member));
+    tools.into_iter().for_each(|(key, tools)| {
+        object.raw(key, &redact(&tools));
     });
     Some(Cow::Owned(object.finish()))
 }
 
-/// A member as text, closed where it was cut.
-fn value(member: Member<'_>) -> Cow<'_, str> {
-    if member.complete {
-        return String::from_utf8_lossy(member.value);
+/// A member as text, closed where it was cut; none where nothing of it was kept.
+fn value(member: Member<'_>, limit: usize) -> Option<Cow<'_, str>> {
+    let kept = member.value.get(..member.value.len().min(limit)).filter(|kept| !kept.is_empty())?;
+    if member.complete && kept.len() == member.value.len() {
+        return Some(String::from_utf8_lossy(kept));
     }
-    Cow::Owned(String::from_utf8_lossy(&close_truncated(member.value)).into_owned())
+    Some(Cow::Owned(String::from_utf8_lossy(&close_truncated(kept)).into_owned()))
 }
 
 /// An object without the expected member is shown with what it has, less credentials; anything else as it is.

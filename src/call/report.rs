@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::{Call, End, Unread, parameters};
 use crate::export::otlp::encode_span;
-use crate::json::{Document, Text, parse};
-use crate::provider::Usage;
+use crate::json::{Document, parse};
+use crate::provider::{Operation, Usage};
 use crate::trace::{Facts, Level, MetadataValue, Observation, Verdict};
 
 type TraceMetadata<'a> = Vec<(Cow<'a, str>, MetadataValue<'a>)>;
@@ -21,7 +21,7 @@ pub(super) fn write(call: &Call, end: &End<'_>) -> Vec<u8> {
         stream: call.response.is_stream(),
         answer: call.response.answer(),
     };
-    let request_model = text(call.request.document(), "model");
+    let request_model = call.request.document().text("model");
     let model = facts.answer.model.as_deref().or(request_model.as_deref());
     encode_span(&observation(call, &facts, model, request_model.as_deref()))
 }
@@ -52,7 +52,7 @@ fn observation<'a>(
         times: call.times,
         model,
         parameters: parameters::parameters(call.request.document()),
-        input: parameters::input(call.request.document(), call.route.operation),
+        input: parameters::input(call.request.document(), call.route.operation, call.settings.capture.input),
         output: output(call, facts),
         usage_details: usage.map(|usage| usage.buckets.to_json()),
         cost_is_zero: usage.is_none() && unpriced,
@@ -66,11 +66,16 @@ fn observation<'a>(
     }
 }
 
-/// Langfuse may count tokens itself: there was an answer, and all of it that passed is in the trace.
+/// Langfuse may count tokens itself: there was an answer, and all that passed in both directions is in the trace. (Of
+/// embeddings the vectors are not.)
 fn is_estimable(call: &Call, facts: &Facts) -> bool {
+    let (request, response) = (&call.request, &call.response);
     let answered = facts.status.is_some_and(|status| (200..300).contains(&status) && status != 204);
-    let whole = call.response.unread().is_none() && !call.response.is_cut() && !call.response.memory_short();
-    answered && whole && call.response.encoding_problem().is_none()
+    let whole_input = request.unread().is_none() && !request.is_cut() && !request.memory_short();
+    let whole_output = response.unread().is_none() && !response.is_cut() && !response.memory_short();
+    let decoded = request.encoding_problem().is_none() && response.encoding_problem().is_none();
+    let read = facts.answer.unread_messages == 0 && call.route.operation != Operation::Embedding;
+    answered && whole_input && whole_output && decoded && read
 }
 
 /// What the answer said; a body that says nothing of the kind is shown as it is.
@@ -79,11 +84,6 @@ fn output<'a>(call: &'a Call, facts: &'a Facts) -> Option<Cow<'a, str>> {
         Some(output) => Some(Cow::Borrowed(output)),
         None => call.response.text().and_then(parameters::whole_text),
     }
-}
-
-fn text(document: &Document, key: &str) -> Option<String> {
-    let member = document.get(key)?;
-    parse::<Text<'_>>(member.value)?.non_empty().map(|text| crate::trace::truncate(text, 256).to_owned())
 }
 
 /// Facts of the trace under the predecessor's names, then what the caller said. A fact wins: a caller's key of the same
@@ -215,7 +215,7 @@ fn add_gaps(call: &Call, metadata: &mut Metadata<'_>) {
 
 fn note(unread: Option<Unread>, memory_short: bool, cut: bool, encoding: Option<String>) -> Option<String> {
     let text = match unread {
-        Some(Unread::TooLarge) => "a piece larger than max_read was not read",
+        Some(Unread::TooLarge) => "a piece of it was larger than is read at once",
         Some(Unread::NotAvailable) => "not available (buffered to disk)",
         Some(Unread::BeyondScan) => "longer than is looked at (16 MiB)",
         None if encoding.is_some() => return encoding,

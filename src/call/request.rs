@@ -88,7 +88,7 @@ pub(super) struct RequestSide {
 
 impl RequestSide {
     pub(super) fn new(content_encoding: Option<&[u8]>, settings: &Settings, budget: &Rc<Budget>) -> Self {
-        let limits = Limits { head: settings.capture.input, member: MEMBER_MAX.min(settings.capture.input) };
+        let limits = Limits { head: settings.capture.input, member: MEMBER_MAX };
         Self {
             wire: Wire::new(content_encoding, budget.capture_lease()),
             document: Document::new(limits, budget.capture_lease()),

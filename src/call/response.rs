@@ -6,8 +6,8 @@ use super::request::{MEMBER_MAX, RequestSide, SCAN_MAX, Wire};
 use super::{Piece, Unread};
 use crate::budget::Budget;
 use crate::config::Settings;
-use crate::context::Header;
-use crate::decode::{Framing, LineDecoder, MESSAGE_MAX, Sniffer, SseDecoder};
+use crate::decode::{Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
+use crate::headers::{self, Header};
 use crate::json::{Document, Limits, Text, parse};
 use crate::provider::openai::{ChatStream, read_answer, read_embeddings};
 use crate::provider::vllm::Generation;
@@ -46,9 +46,10 @@ impl Reader {
     /// Takes the next bytes; true where they bring content of a stream.
     fn push(&mut self, bytes: &[u8]) -> bool {
         if let Body::Unknown(sniffer) = &mut self.body {
-            let Some((framing, before)) = sniffer.push(bytes) else { return false };
+            let Some(Sniffed { framing, before, skip }) = sniffer.push(bytes) else { return false };
             self.body = self.body_of(framing);
             self.feed(&before);
+            return self.feed(bytes.get(skip..).unwrap_or_default());
         }
         self.feed(bytes)
     }
@@ -69,14 +70,14 @@ impl Reader {
         match (framing, self.route.operation) {
             (Framing::Json, Operation::Generate) if !self.failed => {
                 let answer = Generation::new(self.prompt.take(), self.limit, lease.another());
-                Body::Lines(LineDecoder::new(MESSAGE_MAX, lease), Box::new(answer))
+                Body::Lines(LineDecoder::new(MESSAGE_MAX.max(self.limit), lease), Box::new(answer))
             }
             (Framing::Sse, operation) => {
                 let decoder = SseDecoder::new(MESSAGE_MAX, &lease);
                 Body::Events(decoder, Box::new(ChatStream::new(operation, self.limit, lease)))
             }
             (Framing::Json | Framing::Raw, _) => {
-                let limits = Limits { head: self.limit, member: MEMBER_MAX.min(self.limit) };
+                let limits = Limits { head: self.limit, member: MEMBER_MAX };
                 Body::Text(Document::new(limits, lease))
             }
         }
@@ -85,10 +86,10 @@ impl Reader {
     /// No more will come: what is still held back is read.
     fn finish(&mut self) {
         if let Body::Unknown(sniffer) = &mut self.body
-            && let Some((framing, bytes)) = sniffer.finish()
+            && let Some(Sniffed { framing, before, .. }) = sniffer.finish()
         {
             self.body = self.body_of(framing);
-            self.feed(&bytes);
+            self.feed(&before);
         }
         match &mut self.body {
             Body::Events(decoder, stream) => decoder.finish(&mut |event| {
@@ -141,7 +142,7 @@ impl Reader {
     fn text_answer(&self, document: &Document) -> Answer {
         let mut answer = match self.route.operation {
             Operation::Embedding => read_embeddings(document),
-            _ => read_answer(document),
+            _ => read_answer(document, self.limit),
         };
         if self.failed && answer.error.is_none() {
             answer.error = ProviderError::from_body(document.head());
@@ -197,13 +198,13 @@ impl ResponseSide {
 
     /// Takes the headers, and from the request what the answer is read with.
     pub(super) fn begin(&mut self, headers: &[Header<'_>], request: &RequestSide) {
-        let find = |name: &[u8]| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-        let number = |name: &[u8]| std::str::from_utf8(find(name)?).ok()?.trim().parse::<usize>().ok();
-        self.status = number(b":status").and_then(|status| u16::try_from(status).ok());
-        self.content_length = number(b"content-length");
-        self.wire = Wire::new(find(b"content-encoding"), self.reader.budget.capture_lease());
+        let find = |name| headers::find(headers, name);
+        let number = |name| std::str::from_utf8(find(name)?).ok()?.trim().parse::<usize>().ok();
+        self.status = number(":status").and_then(|status| u16::try_from(status).ok());
+        self.content_length = number("content-length");
+        self.wire = Wire::new(find("content-encoding"), self.reader.budget.capture_lease());
         let reader = &mut self.reader;
-        reader.body = Body::Unknown(Sniffer::new(find(b"content-type").unwrap_or_default()));
+        reader.body = Body::Unknown(Sniffer::new(find("content-type").unwrap_or_default()));
         reader.failed = self.status.is_some_and(|status| status >= 400);
         let document = request.document();
         reader.stream_asked = document.get("stream").is_some_and(|member| member.value == b"true");

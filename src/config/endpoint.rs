@@ -81,6 +81,13 @@ impl Endpoint {
     }
 }
 
+/// `upstream` is an address that WasmX takes: `host`, `host:port`, `[v6]:port` or `unix:/path`. It leaks a connection for
+/// every call to what is none.
+#[must_use]
+pub fn is_address(upstream: &str) -> bool {
+    upstream.strip_prefix("unix:").map_or_else(|| split_port(upstream).is_ok(), |path| path.starts_with('/'))
+}
+
 fn base_path(path: &str) -> &str {
     let path = path.trim_end_matches('/');
     let cut = API_PATHS.iter().find_map(|api| path.strip_suffix(api)).unwrap_or(path);
@@ -133,6 +140,16 @@ mod tests {
         assert_eq!((endpoint.https, endpoint.authority.as_str()), (false, "[::1]:3000"));
         assert_eq!(endpoint.otlp_path(), "/lf/api/public/otel/v1/traces");
         assert_eq!(Endpoint::parse("http://langfuse").unwrap().host_and_port, "langfuse:80");
+    }
+
+    #[test]
+    fn addresses_for_wasmx() {
+        for good in ["langfuse", "langfuse:3000", "10.0.0.1:80", "[::1]:443", "unix:/run/lf.sock"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in ["", "http://host", "host:99999", "host:0", " host", "a b", ":80", "outbound|443||lf", "unix:x"] {
+            assert!(!is_address(bad), "{bad}");
+        }
     }
 
     #[test]

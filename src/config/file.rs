@@ -88,7 +88,7 @@ config_keys! {
     langfuse_public_key: Option<Secret> = None;
     /// Secret key of the Langfuse project. Default: the environment variable `LANGFUSE_SECRET_KEY`. `{vault://env/my-key}` reads the variable `MY_KEY`. Never logged.
     langfuse_secret_key: Option<Secret> = None;
-    /// Base URL of Langfuse, or the URL of one of its APIs (`…/api/public/otel/v1/traces`, `…/api/public/ingestion`). Default: `LANGFUSE_BASE_URL`, else `https://cloud.langfuse.com`.
+    /// Base URL of Langfuse, or the URL of one of its APIs (`…/api/public/otel/v1/traces`, `…/api/public/ingestion`). Default: `LANGFUSE_BASE_URL` (or `LANGFUSE_HOST`), else `https://cloud.langfuse.com`.
     langfuse_endpoint: Option<String> = None;
     /// Envoy: name of the cluster to call; WasmX: address. Default: `host:port` of the endpoint.
     langfuse_upstream: Option<String> = None;
@@ -169,8 +169,15 @@ impl ConfigFile {
         if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
             return Err(ConfigError::NotJson(format!("line {} column {}", error.line(), error.column())));
         }
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(ConfigError::NotJson("it is not UTF-8".to_owned()));
+        }
+        let members = json::object_members(bytes);
+        if members.is_empty() && bytes.contains(&b'"') {
+            return Err(ConfigError::NotJson("a key has a broken character".to_owned()));
+        }
         let mut file = Self::default();
-        for (key, value) in json::object_members(bytes) {
+        for (key, value) in members {
             if !KEYS.contains(&key.as_ref()) {
                 return Err(ConfigError::UnknownKey(key.chars().take(60).collect()));
             }
@@ -271,6 +278,8 @@ mod tests {
             assert_eq!(error(text), message, "{text}");
         }
         assert!(error("\u{a}\u{10}").contains("StringValue"));
+        assert!(error(r#"{"\ud800":1}"#).contains("broken character"));
+        assert!(ConfigFile::parse(b"{\"tags\":\"\xFF\"}").unwrap_err().to_string().contains("not UTF-8"));
         assert!(error(r#"{"langfuse_endpoint":"cloud"}"#).starts_with("langfuse_endpoint: must begin with https://"));
     }
 

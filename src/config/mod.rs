@@ -9,7 +9,7 @@ mod values;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Endpoint, EndpointError, is_address};
 pub use file::{ConfigError, ConfigFile, KEYS, documentation};
 pub use secret::Secret;
 pub use values::{Count, Flag, LogLevel, Words};
@@ -189,15 +189,15 @@ fn activation(file: &ConfigFile, env: Environment<'_>) -> Activation {
 fn target(file: &ConfigFile, env: Environment<'_>) -> Result<Target, String> {
     let public_key = key("langfuse_public_key", file.langfuse_public_key.as_ref(), "LANGFUSE_PUBLIC_KEY", env)?;
     let secret_key = key("langfuse_secret_key", file.langfuse_secret_key.as_ref(), "LANGFUSE_SECRET_KEY", env)?;
-    let url = file
-        .langfuse_endpoint
-        .clone()
-        .or_else(|| set(env, "LANGFUSE_BASE_URL"))
-        .or_else(|| set(env, "LANGFUSE_HOST"))
-        .unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
-    let endpoint = Endpoint::parse(&url).map_err(|error| format!("LANGFUSE_BASE_URL {error}"))?;
+    let named = |name: &'static str| set(env, name).map(|url| (name, url));
+    let given = file.langfuse_endpoint.clone().map(|url| ("langfuse_endpoint", url));
+    let (name, url) = given
+        .or_else(|| named("LANGFUSE_BASE_URL"))
+        .or_else(|| named("LANGFUSE_HOST"))
+        .unwrap_or_else(|| ("langfuse_endpoint", DEFAULT_ENDPOINT.to_owned()));
+    let endpoint = Endpoint::parse(&url).map_err(|error| format!("{name} {error}"))?;
     let credentials = format!("{}:{}", public_key.expose(), secret_key.expose());
-    let upstream = file.langfuse_upstream.clone().filter(|name| !name.trim().is_empty());
+    let upstream = file.langfuse_upstream.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
     Ok(Target {
         upstream: upstream.unwrap_or_else(|| endpoint.host_and_port.clone()),
         endpoint,

@@ -1,13 +1,13 @@
 //! W3C Baggage (<https://www.w3.org/TR/baggage/#header-content>): the keys under which Langfuse's SDKs hand context on.
 
-use super::Header;
+use crate::headers::{self, Header};
 
 /// Bytes of baggage that are looked at, all headers together (the W3C limit).
 const BAGGAGE_MAX: usize = 8192;
 
 /// The percent-decoded value of `key`, from the first entry of that name.
 pub(super) fn find(headers: &[Header<'_>], key: &str) -> Option<String> {
-    let values: Vec<&[u8]> = headers.iter().filter(|(name, _)| *name == b"baggage").map(|(_, value)| *value).collect();
+    let values: Vec<&[u8]> = headers::all(headers, "baggage").collect();
     if values.iter().map(|value| value.len()).sum::<usize>() > BAGGAGE_MAX {
         return None;
     }
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn entries_are_found_across_headers_and_broken_ones_are_passed_over() {
-        let headers: [Header<'_>; 2] = [(b"baggage", b"a=1,b = %C3%A9 ;p=q"), (b"baggage", b"c=%ZZ,d=%41")];
+        let headers: [Header<'_>; 2] = [(b"Baggage", b"a=1,b = %C3%A9 ;p=q"), (b"baggage", b"c=%ZZ,d=%41")];
         let found = |key| find(&headers, key);
         assert_eq!((found("a").as_deref(), found("b").as_deref()), (Some("1"), Some("é")));
         assert_eq!((found("c"), found("d").as_deref(), found("e")), (None, Some("A"), None));

@@ -3,8 +3,8 @@
 
 use super::value::{json_identity, metadata_text, usable_key};
 use super::{Context, identity};
-use crate::credentials::holds_credential;
-use crate::json::{Document, object_members, parse};
+use crate::credentials::{is_credential, redact};
+use crate::json::{Document, Few, Text, object_members, parse};
 
 /// Tags of the caller that are kept.
 const TAGS_MAX: usize = 32;
@@ -17,7 +17,8 @@ pub(super) fn add(context: &mut Context, document: &Document) {
     if context.user.is_none() {
         context.user = whole("user").and_then(user);
     }
-    if let Some(features) = whole("features").and_then(|json| std::str::from_utf8(json).ok()).and_then(metadata_text) {
+    let features = whole("features").and_then(|json| std::str::from_utf8(json).ok());
+    if let Some(features) = features.and_then(|json| metadata_text(&redact(json))) {
         context.add_metadata("features", features);
     }
 }
@@ -36,8 +37,8 @@ fn add_metadata(context: &mut Context, metadata: &[u8]) {
             // What became the user or the session is not said twice.
             "user_id" if context.user == json_identity(value.get()) => {}
             "session_id" if context.session == json_identity(value.get()) => {}
-            name if usable_key(name) && !holds_credential(name, value.get()) => {
-                if let Some(text) = metadata_text(value.get()) {
+            name if usable_key(name) && !is_credential(name) => {
+                if let Some(text) = metadata_text(&redact(value.get())) {
                     context.add_metadata(name, text);
                 }
             }
@@ -47,10 +48,9 @@ fn add_metadata(context: &mut Context, metadata: &[u8]) {
 }
 
 fn add_tags(context: &mut Context, json: &str) {
-    let tags: Vec<serde_json::Value> = parse(json.as_bytes()).unwrap_or_default();
-    let texts = tags.iter().filter_map(|tag| tag.as_str().and_then(identity));
-    for tag in texts {
-        if context.tags.len() < TAGS_MAX && !context.tags.contains(&tag) {
+    let tags: Few<Text<'_>, TAGS_MAX> = parse(json.as_bytes()).unwrap_or_default();
+    for tag in tags.items.iter().filter_map(|tag| identity(tag.get()?)) {
+        if !context.tags.contains(&tag) {
             context.tags.push(tag);
         }
     }

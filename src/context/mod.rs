@@ -9,11 +9,9 @@ mod baggage;
 mod body;
 mod value;
 
+use crate::headers::{self, Header};
 use crate::json::Document;
 use value::{identity, usable};
-
-/// Header name and value, as the host gives them.
-pub type Header<'a> = (&'a [u8], &'a [u8]);
 
 /// One field of the context and the headers that may carry it, first match wins; the baggage key stands behind the
 /// first `langfuse` headers.
@@ -90,7 +88,7 @@ impl Source {
 
 /// The usable value of a header; none where two of that name contradict each other.
 fn header(headers: &[Header<'_>], name: &str) -> Option<String> {
-    let mut values = headers.iter().filter(|(key, _)| *key == name.as_bytes()).map(|(_, value)| *value);
+    let mut values = headers::all(headers, name);
     let first = values.next()?;
     if values.any(|other| other != first) {
         return None;
@@ -149,6 +147,7 @@ mod tests {
         }
         assert_eq!(user(&[("x-user-id", &fitting)], "{}"), Some(fitting));
         assert_eq!(Context::from_headers(&[(b"x-user-id", b"\xFF\xFE")]).user, None);
+        assert_eq!(user(&[("X-User-Id", "a")], "{}").as_deref(), Some("a"), "as WasmX hands it over");
         assert_eq!(user(&[("x-user-id", "a"), ("x-user-id", "b")], r#"{"user":"k"}"#).as_deref(), Some("k"));
         assert_eq!(user(&[("x-user-id", "a"), ("x-user-id", "a")], "{}").as_deref(), Some("a"));
     }

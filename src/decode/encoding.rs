@@ -42,6 +42,8 @@ const PIECE_MAX: usize = 4 * 1024 * 1024;
 /// Bytes that may be inflated whatever they were made of, and beyond that, how many of each compressed byte. Event
 /// streams, which repeat themselves most, reach some 15.
 const RATIO: (usize, usize) = (1024 * 1024, 32);
+/// Members of one gzip body that are read; each costs a cleared window, however small it is.
+const MEMBERS_MAX: u32 = 16;
 /// What an inflater in work holds, for the budget.
 const STATE_SIZE: usize = 64 * 1024;
 /// Bytes inflated per step; bounds what is held, not what is read.
@@ -54,7 +56,8 @@ const HEADER_MAX: usize = 4096;
 pub enum InflateError {
     /// The bytes are not of the announced encoding.
     Corrupt,
-    /// More output than may be read: 16 MiB, 4 MiB of one piece, or 32 times the compressed size beyond 1 MiB.
+    /// More than may be read: 16 MiB of output, 4 MiB of one piece, 32 times the compressed size beyond 1 MiB, or 16
+    /// gzip members.
     TooLong,
     /// The VM's budget is used up.
     NoMemory,
@@ -86,6 +89,7 @@ pub struct Inflater {
     /// Scratch for one step, kept across chunks.
     out: Vec<u8>,
     lease: Lease,
+    members: u32,
     consumed: usize,
     produced: usize,
 }
@@ -105,7 +109,17 @@ impl Inflater {
             Encoding::Deflate => (Stage::DeflateStart, false),
             Encoding::Identity | Encoding::Other(_) => return None,
         };
-        Some(Self { stage, gzip, header: Vec::new(), state: None, out: Vec::new(), lease, consumed: 0, produced: 0 })
+        Some(Self {
+            stage,
+            gzip,
+            header: Vec::new(),
+            state: None,
+            out: Vec::new(),
+            lease,
+            members: 0,
+            consumed: 0,
+            produced: 0,
+        })
     }
 
     /// Takes the next bytes; calls `on_bytes` with what they inflate to.
@@ -156,6 +170,11 @@ impl Inflater {
     }
 
     fn start(&mut self, format: DataFormat) {
+        self.members += 1;
+        if self.members > MEMBERS_MAX {
+            self.stop(Stage::Failed(InflateError::TooLong));
+            return;
+        }
         if self.state.is_none() && !self.lease.grow(STATE_SIZE) {
             self.stage = Stage::Failed(InflateError::NoMemory);
             return;
@@ -294,6 +313,9 @@ mod tests {
         let bomb = gzip(&vec![0; OUTPUT_MAX], 0, &[]);
         let (out, error) = inflated(&Encoding::Gzip, &[&bomb]);
         assert!(out.len() <= RATIO.0 + bomb.len() * RATIO.1 + STEP && error == Some(InflateError::TooLong));
+        let members = gzip(b"", 0, &[]).repeat(17);
+        assert_eq!(inflated(&Encoding::Gzip, &[&members]).1, Some(InflateError::TooLong));
+        assert_eq!(inflated(&Encoding::Gzip, &[&members[..members.len() / 17 * 16]]).1, None);
         let bytewise: Vec<&[u8]> = bomb.chunks(1).collect();
         assert_eq!(inflated(&Encoding::Gzip, &bytewise).1, Some(InflateError::TooLong));
     }

@@ -8,7 +8,7 @@ mod sse;
 
 pub use encoding::{Encoding, InflateError, Inflater};
 pub use lines::LineDecoder;
-pub use sniff::{Framing, Sniffer};
+pub use sniff::{Framing, Sniffed, Sniffer};
 pub use sse::{SseDecoder, SseEvent};
 
 /// Longest single message of a stream that is read, in bytes; a longer one is passed over and counted.

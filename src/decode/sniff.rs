@@ -19,9 +19,21 @@ const FIELDS: [&[u8]; 6] = [b"data:", b"event:", b"id:", b"retry:", b"error:", b
 /// Bytes that are waited for at the most: white space before the longest field name.
 const WAIT_MAX: usize = 64;
 
+/// What the first bytes told.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sniffed {
+    /// The framing.
+    pub framing: Framing,
+    /// Bytes that were held back and come before the piece.
+    pub before: Vec<u8>,
+    /// White space at the start of the piece: it is of no use to anybody.
+    pub skip: usize,
+}
+
 /// Decides on the framing as soon as the bytes allow it.
 #[derive(Debug)]
 pub struct Sniffer {
+    /// Begins with what is no white space; at most [`WAIT_MAX`] bytes.
     first: Vec<u8>,
     event_stream: bool,
 }
@@ -35,38 +47,35 @@ impl Sniffer {
         Self { first: Vec::new(), event_stream }
     }
 
-    /// Takes the next bytes; once the framing is known, returns it with the bytes taken so far that precede `bytes`.
-    pub fn push(&mut self, bytes: &[u8]) -> Option<(Framing, Vec<u8>)> {
+    /// Takes the next piece; says the framing once it is known. White space before the body is dropped, however long.
+    pub fn push(&mut self, piece: &[u8]) -> Option<Sniffed> {
+        let text = if self.first.is_empty() { piece.trim_ascii_start() } else { piece };
         let waiting = self.first.len();
-        if waiting == 0
-            && let Some(framing) = decide(bytes, self.event_stream, false)
-        {
-            return Some((framing, Vec::new()));
-        }
-        self.first.extend_from_slice(bytes.get(..bytes.len().min(WAIT_MAX)).unwrap_or_default());
+        self.first.extend_from_slice(text.get(..text.len().min(WAIT_MAX - waiting)).unwrap_or_default());
         let framing = decide(&self.first, self.event_stream, false)?;
         let mut before = std::mem::take(&mut self.first);
         before.truncate(waiting);
-        Some((framing, before))
+        Some(Sniffed { framing, before, skip: piece.len() - text.len() })
     }
 
     /// The body ended before the framing was certain.
-    pub fn finish(&mut self) -> Option<(Framing, Vec<u8>)> {
+    pub fn finish(&mut self) -> Option<Sniffed> {
         let framing = decide(&self.first, self.event_stream, true)?;
-        Some((framing, std::mem::take(&mut self.first)))
+        Some(Sniffed { framing, before: std::mem::take(&mut self.first), skip: 0 })
     }
 }
 
 /// The framing of a body that begins with `first`, as far as it can be told.
 fn decide(first: &[u8], event_stream: bool, at_end: bool) -> Option<Framing> {
     let text = first.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(first).trim_ascii_start();
+    let certain = at_end || first.len() >= WAIT_MAX;
     let partly = || FIELDS.iter().any(|field| field.starts_with(text)) || b"\xEF\xBB\xBF".starts_with(text);
     match text.first() {
-        None if at_end => (!first.is_empty()).then_some(Framing::Raw),
+        None if certain => (!first.is_empty()).then_some(Framing::Raw),
         None => None,
         Some(b'{' | b'[') => Some(Framing::Json),
         Some(_) if FIELDS.iter().any(|field| text.starts_with(field)) => Some(Framing::Sse),
-        Some(_) if !at_end && first.len() < WAIT_MAX && partly() => None,
+        Some(_) if !certain && partly() => None,
         Some(_) if event_stream => Some(Framing::Sse),
         Some(_) => Some(Framing::Raw),
     }
@@ -76,20 +85,46 @@ fn decide(first: &[u8], event_stream: bool, at_end: bool) -> Option<Framing> {
 mod tests {
     use super::*;
 
-    fn framing(content_type: &str, body: &[u8]) -> Option<Framing> {
-        let whole = Sniffer::new(content_type.as_bytes()).push(body).map(|(framing, _)| framing);
+    /// The framing, and the bytes that are handed on.
+    fn sniffed(content_type: &str, pieces: &[&[u8]]) -> (Option<Framing>, Vec<u8>) {
         let mut sniffer = Sniffer::new(content_type.as_bytes());
-        let mut taken = Vec::new();
-        for (at, byte) in body.iter().enumerate() {
-            if let Some((found, before)) = sniffer.push(&[*byte]) {
-                assert_eq!((Some(found), &before[..]), (whole, &body[..at]), "byte by byte");
-                return Some(found);
-            }
-            taken.push(*byte);
+        let (mut framing, mut handed_on) = (None, Vec::new());
+        for piece in pieces {
+            let skip = match framing {
+                Some(_) => 0,
+                None => {
+                    let Some(sniffed) = sniffer.push(piece) else { continue };
+                    handed_on.extend(sniffed.before);
+                    framing = Some(sniffed.framing);
+                    sniffed.skip
+                }
+            };
+            handed_on.extend_from_slice(&piece[skip..]);
         }
-        let end = sniffer.finish();
-        assert!(end.as_ref().is_none_or(|(_, before)| *before == taken));
-        whole.or(end.map(|(framing, _)| framing))
+        if let Some(sniffed) = sniffer.finish().filter(|_| framing.is_none()) {
+            (framing, handed_on) = (Some(sniffed.framing), sniffed.before);
+        }
+        (framing, handed_on)
+    }
+
+    fn framing(content_type: &str, body: &[u8]) -> Option<Framing> {
+        let whole = sniffed(content_type, &[body]);
+        let bytes: Vec<&[u8]> = body.chunks(1).collect();
+        assert_eq!(sniffed(content_type, &bytes), whole, "byte by byte");
+        assert!(body.ends_with(&whole.1), "nothing is lost but white space");
+        whole.0
+    }
+
+    #[test]
+    fn white_space_before_the_body_is_dropped_however_it_comes() {
+        let spaces = " ".repeat(1000);
+        for pieces in [vec!["\n", &spaces, "{\"a\":1}"], vec!["\n", &format!("{spaces}{{\"a\":1}}")]] {
+            let pieces: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes()).collect();
+            assert_eq!(sniffed("", &pieces), (Some(Framing::Json), b"{\"a\":1}".to_vec()));
+        }
+        let mut sniffer = Sniffer::new(b"");
+        (0..10_000).for_each(|_| assert_eq!(sniffer.push(spaces.as_bytes()), None));
+        assert!(sniffer.first.is_empty());
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl SseDecoder {
             if let Some(data) = self.whole_event(line, rest) {
                 on_event(SseEvent { name: &self.name, data });
                 self.name.clear();
+                self.at_start = false;
                 bytes = rest.get(2..).unwrap_or_default();
                 continue;
             }

@@ -14,8 +14,9 @@ const BACKOFF_MS: (u64, u64) = (1000, 60_000);
 /// Wait between two tries with wrong keys or a wrong address, milliseconds.
 const PROBE_MS: u64 = 60_000;
 /// A host that never answers (WasmX up to Kong 3.8) is given up on after this many call timeouts, because a timeout
-/// counts for connecting, sending and each read.
-const DEADLINE_TIMEOUTS: u64 = 4;
+/// counts for connecting, sending and each read, and the time that finding the host's address may take. Two calls at
+/// once would cost a WasmX worker connections, so this is long.
+const DEADLINE: (u64, u64) = (4, 60_000);
 
 /// What to do at a tick.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +27,15 @@ pub enum Step {
     Call(Vec<u8>),
     /// Nothing but to say this.
     Say(Note),
+}
+
+/// Why the host did not make a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotCalled {
+    /// There is no such cluster, or the address is not valid.
+    NoUpstream,
+    /// Not now.
+    NotNow,
 }
 
 /// Something an operator may want to know; the caller words and rates it.
@@ -39,7 +49,9 @@ pub enum Note {
     WrongAddress(u16),
     /// No answer, or one that asks to try again.
     Unreachable(Option<u16>),
-    /// The host cannot make the call at all (no such cluster, no valid address).
+    /// The host cannot make the call at all: there is no such cluster, or the address is not valid.
+    NoUpstream,
+    /// The host could not make the call now: no healthy host in the cluster.
     CannotCall,
     /// A batch was refused for good.
     Refused(u16),
@@ -113,8 +125,12 @@ impl Exporter {
     /// What to do now. After [`Step::Call`], tell the outcome with [`Exporter::dispatched`].
     pub fn poll(&mut self, now: u64, resource: Resource<'_>) -> Step {
         match self.state {
-            State::InFlight { deadline, .. } if now < deadline && deadline - now <= self.deadline_ns() => Step::Wait,
-            // Never answered, or the clock was set back.
+            State::InFlight { token, deadline } if now < deadline => {
+                // A clock that was set back must not hold the next call up for ever.
+                self.state = State::InFlight { token, deadline: deadline.min(now.saturating_add(self.deadline_ns())) };
+                Step::Wait
+            }
+            // Never answered.
             State::InFlight { .. } => {
                 self.fail(now, Reply { status: None, retry_after: None }).map_or(Step::Wait, Step::Say)
             }
@@ -139,22 +155,25 @@ impl Exporter {
     }
 
     fn deadline_ns(&self) -> u64 {
-        self.timeout_ms.saturating_mul(DEADLINE_TIMEOUTS * 1_000_000)
+        self.timeout_ms.saturating_mul(DEADLINE.0).saturating_add(DEADLINE.1).saturating_mul(1_000_000)
     }
 
     /// The host has made the call of [`Step::Call`] (and gave it `token`), or could not.
-    pub fn dispatched(&mut self, now: u64, token: Option<u32>) -> Option<Note> {
-        match token {
-            Some(token) => {
+    pub fn dispatched(&mut self, now: u64, outcome: Result<u32, NotCalled>) -> Option<Note> {
+        let refused = match outcome {
+            Ok(token) => {
                 self.state = State::InFlight { token, deadline: now.saturating_add(self.deadline_ns()) };
-                None
+                return None;
             }
-            None => {
-                self.backoff(now, None);
-                self.expire(now);
-                self.say(Note::CannotCall)
-            }
-        }
+            Err(refused) => refused,
+        };
+        self.counters.add(Counter::ExportNotCalled, 1);
+        self.backoff(now, None);
+        self.expire(now);
+        self.say(match refused {
+            NotCalled::NoUpstream => Note::NoUpstream,
+            NotCalled::NotNow => Note::CannotCall,
+        })
     }
 
     /// An answer to the call `token` has come; one to another call is ignored.
@@ -269,7 +288,7 @@ mod tests {
         batch_items: 3,
         batch_bytes: 400,
         batch_age_ms: 100,
-        retry_age_ms: 5000,
+        retry_age_ms: 100_000,
     };
 
     struct Rig {
@@ -300,7 +319,7 @@ mod tests {
         fn call(&mut self) -> Option<Vec<u8>> {
             let Step::Call(body) = self.exporter.poll(self.now, RESOURCE) else { return None };
             self.token += 1;
-            assert_eq!(self.exporter.dispatched(self.now, Some(self.token)), None);
+            assert_eq!(self.exporter.dispatched(self.now, Ok(self.token)), None);
             Some(body)
         }
 
@@ -381,7 +400,7 @@ mod tests {
         let mut rig = Rig::checked();
         rig.offer(10);
         rig.pass(100);
-        for _ in 0..20 {
+        for _ in 0..200 {
             if rig.call().is_some() {
                 rig.reply(None);
             }
@@ -397,7 +416,7 @@ mod tests {
         rig.offer(10);
         rig.pass(100);
         rig.call().unwrap();
-        rig.pass(3999);
+        rig.pass(63_999);
         assert_eq!(rig.call(), None);
         rig.pass(1);
         let said = rig.exporter.poll(rig.now, RESOURCE);
@@ -475,7 +494,7 @@ mod tests {
         rig.offer(10);
         rig.pass(100);
         assert!(matches!(rig.exporter.poll(rig.now, RESOURCE), Step::Call(_)));
-        assert_eq!(rig.exporter.dispatched(rig.now, None), Some(Note::CannotCall));
+        assert_eq!(rig.exporter.dispatched(rig.now, Err(NotCalled::NoUpstream)), Some(Note::NoUpstream));
         assert_eq!((rig.call(), rig.exporter.pending()), (None, 1));
         rig.balance();
     }

@@ -15,6 +15,6 @@ mod queue;
 mod request;
 mod verdict;
 
-pub use exporter::{Exporter, Note, Step};
+pub use exporter::{Exporter, NotCalled, Note, Step};
 pub use request::{HeaderList, headers};
 pub use verdict::{Reply, Verdict, retry_after, verdict};

@@ -43,7 +43,7 @@ impl Queue {
                 break;
             }
         }
-        while !self.lease.grow(size) {
+        while !self.lease.grow(span.capacity()) {
             if self.drop_oldest(Counter::DroppedMemory, counters).is_none() {
                 return counters.add(Counter::DroppedMemory, 1);
             }
@@ -55,7 +55,7 @@ impl Queue {
     fn drop_oldest(&mut self, reason: Counter, counters: &Counters) -> Option<()> {
         let oldest = self.spans.pop_front()?;
         self.bytes -= oldest.span.len();
-        self.lease.shrink(oldest.span.len());
+        self.lease.shrink(oldest.span.capacity());
         counters.add(reason, 1);
         Some(())
     }
@@ -91,6 +91,6 @@ impl Queue {
 
     /// Gives back the memory of spans that are no longer held.
     pub(super) fn release(&mut self, spans: &[Vec<u8>]) {
-        self.lease.shrink(spans.iter().map(Vec::len).sum());
+        self.lease.shrink(spans.iter().map(Vec::capacity).sum());
     }
 }

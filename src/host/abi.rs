@@ -3,6 +3,12 @@
 /// Success.
 pub(super) const OK: u32 = 0;
 
+/// There is no such thing.
+pub(super) const NOT_FOUND: u32 = 1;
+
+/// An argument is not valid; of a call: there is no such cluster or address.
+pub(super) const BAD_ARGUMENT: u32 = 2;
+
 /// Answer of every callback that could hold traffic up.
 pub(super) const CONTINUE: u32 = 0;
 

@@ -4,7 +4,7 @@ use std::alloc::{Layout, alloc};
 use std::ptr;
 
 use super::abi::{self, BufferType, MapType, OK, Severity};
-use crate::context::Header;
+use crate::headers::Header;
 
 /// Memory that the host fills and hands over (`proxy_on_memory_allocate`).
 ///

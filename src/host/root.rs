@@ -6,13 +6,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::abi::{BufferType, MapType};
+use super::abi::{self, BufferType, MapType};
 use super::vm::{HostKind, Vm};
 use super::{hostcalls, log};
-use crate::config::{Activation, LogLevel, Settings, Target};
-use crate::counters::Counters;
+use crate::config::{Activation, LogLevel, Settings, Target, is_address};
+use crate::counters::{Counter, Counters};
 use crate::export::otlp::Resource;
-use crate::export::{self, Exporter, Note, Reply, Step};
+use crate::export::{self, Exporter, NotCalled, Note, Reply, Step};
 
 /// Period of the tick, milliseconds. One batch may leave at each: 50 MiB of traces a second with the default batch size,
 /// more than a worker makes at saturation.
@@ -20,6 +20,8 @@ const TICK_MS: u32 = 20;
 const MS: u64 = 1_000_000;
 /// How often a filter that cannot trace says so, and how often drops are reported.
 const REMIND_NS: u64 = 60_000 * MS;
+/// Refused calls after which WasmX is not asked any more.
+const REFUSED_MAX: u32 = 5;
 /// Notes of the exporter that are logged a minute.
 const NOTES_MAX: u32 = 6;
 
@@ -44,6 +46,8 @@ pub(super) struct Root {
     last_tick: Cell<u64>,
     last_reminder: Cell<u64>,
     drops_reported: Cell<u64>,
+    /// Calls that the host refused since the configuration.
+    refused_calls: Cell<u32>,
     /// Since when notes are counted, and how many there were.
     notes: Cell<(u64, u32)>,
 }
@@ -59,6 +63,7 @@ impl Root {
             last_tick: Cell::new(0),
             last_reminder: Cell::new(0),
             drops_reported: Cell::new(0),
+            refused_calls: Cell::new(0),
             notes: Cell::new((0, 0)),
         }
     }
@@ -87,7 +92,10 @@ impl Root {
                 vm.detect_host_in_root() != HostKind::Envoy
             }
         };
-        self.start_ticking();
+        let needed = self.is_tracing() || self.problem.try_borrow().is_ok_and(|problem| problem.is_some());
+        if needed {
+            self.start_ticking();
+        }
         accepted
     }
 
@@ -121,6 +129,7 @@ impl Root {
     }
 
     fn replace(&self, active: Option<Active>) {
+        self.refused_calls.set(0);
         if let Ok(mut slot) = self.active.try_borrow_mut() {
             *slot = active;
         }
@@ -140,8 +149,11 @@ impl Root {
         if let Ok(mut active) = self.active.try_borrow_mut()
             && let Some(active) = active.as_mut()
         {
-            active.exporter.offer(span, now);
+            return active.exporter.offer(span, now);
         }
+        // Tracing was switched off while the call passed.
+        self.counters.add(Counter::Offered, 1);
+        self.counters.add(Counter::DroppedShutdown, 1);
     }
 
     /// Runs the export. Timers may come doubled or early after an instance was re-created: those do nothing.
@@ -167,13 +179,30 @@ impl Root {
         let note = match exporter.poll(now, resource) {
             Step::Wait => None,
             Step::Say(note) => Some(note),
-            Step::Call(body) => {
-                let headers = export::headers(target, path);
-                let token = hostcalls::http_call(&target.upstream, &headers, &body, target.timeout_ms);
-                exporter.dispatched(now, token.ok())
+            Step::Call(_) if !self.may_call(vm, target) => {
+                // Not known yet to be Envoy, where any name may be a cluster: waits for the first request to tell.
+                if vm.host() == HostKind::Unknown {
+                    return;
+                }
+                exporter.dispatched(now, Err(NotCalled::NoUpstream))
             }
+            Step::Call(body) => exporter.dispatched(now, self.call(target, path, &body)),
         };
         self.report(note, target, settings.log_level, now);
+    }
+
+    /// WasmX loses a connection with every call that it refuses: addresses that are none are not tried, and after some
+    /// refusals nothing is until the next configuration.
+    fn may_call(&self, vm: &Vm, target: &Target) -> bool {
+        vm.host() == HostKind::Envoy || (is_address(&target.upstream) && self.refused_calls.get() < REFUSED_MAX)
+    }
+
+    fn call(&self, target: &Target, path: &str, body: &[u8]) -> Result<u32, NotCalled> {
+        let headers = export::headers(target, path);
+        hostcalls::http_call(&target.upstream, &headers, body, target.timeout_ms).map_err(|status| {
+            self.refused_calls.set(self.refused_calls.get().saturating_add(1));
+            if status == abi::BAD_ARGUMENT { NotCalled::NoUpstream } else { NotCalled::NotNow }
+        })
     }
 
     /// Logs a note, at most [`NOTES_MAX`] a minute: a server that answers now this, now that, must not fill the log.
@@ -241,7 +270,12 @@ fn report(note: Note, target: &Target, threshold: LogLevel) {
         Note::Unreachable(Some(status)) => {
             format!("Langfuse at {url} answers HTTP {status} (called as {upstream}); trying again")
         }
-        Note::CannotCall => format!(
+        Note::CannotCall => {
+            format!(
+                "the gateway finds no healthy host to call as `{upstream}`: check the cluster's endpoints; trying again"
+            )
+        }
+        Note::NoUpstream => format!(
             "the gateway cannot call `{upstream}`: define a cluster of that name (Envoy) or a valid address (Kong), or \
              set langfuse_upstream; trying again"
         ),

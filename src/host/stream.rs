@@ -116,6 +116,7 @@ fn read(kind: BufferType, size: usize, max_read: Option<usize>, room: usize, mut
         None => return take(Piece::Unread(size, Unread::NotAvailable)),
     }
     if wanted < size {
-        take(Piece::Unread(size - wanted, Unread::BeyondScan));
+        let why = if wanted < room { Unread::TooLarge } else { Unread::BeyondScan };
+        take(Piece::Unread(size - wanted, why));
     }
 }

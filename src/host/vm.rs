@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
-use super::hostcalls;
 use super::metrics::Metrics;
 use super::root::Root;
 use super::stream::Stream;
+use super::{abi, hostcalls};
 use crate::call::Shared;
 
 /// Which host this is.
@@ -122,17 +122,19 @@ impl Vm {
     /// Finds out in an HTTP context, where asking is silent on both hosts: only nginx has `ngx.*` properties.
     pub(super) fn detect_host_in_stream(&self) {
         if self.host.get() == HostKind::Unknown {
-            let nginx = hostcalls::property(&["ngx", "pid"]).is_ok();
-            self.host.set(if nginx { HostKind::WasmX } else { HostKind::Envoy });
+            match hostcalls::property(&["ngx", "pid"]) {
+                Ok(_) => self.host.set(HostKind::WasmX),
+                Err(abi::NOT_FOUND) => self.host.set(HostKind::Envoy),
+                Err(_) => {}
+            }
         }
     }
 
     /// Finds out in a root context. WasmX writes an error line for it, so this is asked only where there is an error to
     /// report anyway.
     pub(super) fn detect_host_in_root(&self) -> HostKind {
-        const NOT_FOUND: u32 = 1;
         if self.host.get() == HostKind::Unknown {
-            let envoy = hostcalls::property(&["ngx", "pid"]) == Err(NOT_FOUND);
+            let envoy = hostcalls::property(&["ngx", "pid"]) == Err(abi::NOT_FOUND);
             self.host.set(if envoy { HostKind::Envoy } else { HostKind::WasmX });
         }
         self.host.get()

@@ -8,6 +8,7 @@ use memchr::memchr2;
 use std::ops::Range;
 
 use super::store::{Place, Store};
+use super::{Text, parse};
 use crate::budget::Lease;
 
 /// How much of a body is kept, in bytes.
@@ -156,6 +157,13 @@ impl Document {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Member<'_>> {
         self.slots_with_current().rev().map(|slot| self.member(slot)).find(|member| member.key == key.as_bytes())
+    }
+
+    /// The text of the last member of that name, if it is a string that is not empty; its first 256 bytes.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<String> {
+        let member = self.get(key)?;
+        parse::<Text<'_>>(member.value)?.non_empty().map(|text| crate::trace::truncate(text, 256).to_owned())
     }
 
     /// All members in wire order.

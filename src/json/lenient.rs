@@ -109,7 +109,10 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// The members of a JSON object in wire order, values verbatim; empty for anything but an object.
+/// Members of one object that are read.
+const MEMBERS_MAX: usize = 256;
+
+/// The members of a JSON object in wire order (the first 256), values verbatim; empty for anything but an object.
 #[must_use]
 pub fn object_members(json: &[u8]) -> Vec<(Cow<'_, str>, &RawValue)> {
     struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -131,7 +134,9 @@ pub fn object_members(json: &[u8]) -> Vec<(Cow<'_, str>, &RawValue)> {
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut members = Vec::new();
             while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
-                members.push((key.0.unwrap_or_default(), value));
+                if members.len() < MEMBERS_MAX {
+                    members.push((key.0.unwrap_or_default(), value));
+                }
             }
             Ok(Members(members))
         }

@@ -5,11 +5,13 @@
 
 mod close;
 mod document;
+mod few;
 mod lenient;
 mod store;
 mod write;
 
 pub use close::close_truncated;
 pub use document::{Document, Limits, Member};
+pub use few::Few;
 pub use lenient::{Number, Text, is_null, object_members, parse};
 pub use write::{ObjectWriter, write_string};

@@ -1,5 +1,6 @@
-//! What the bytes of an LLM call mean, by family of API. A family reads a request and an answer into the neutral
-//! [`Answer`]; adding one is adding a file and its line in [`route`].
+//! What the bytes of an LLM call mean, by family of API. A family reads an answer into the neutral
+//! [`Answer`]; [`route`] says which calls are of it, `call::response` how its bodies are framed, `call::parameters` what
+//! of a request is its input.
 
 mod error;
 pub mod openai;
@@ -10,6 +11,11 @@ pub mod vllm;
 pub use error::ProviderError;
 pub use route::{Operation, Route, Skip, route, without_query};
 pub use usage::{Buckets, Usage};
+
+/// The output of one choice, or an array of those of several; none where there is none.
+fn one_or_several(mut outputs: Vec<String>) -> Option<String> {
+    if outputs.len() > 1 { Some(format!("[{}]", outputs.join(","))) } else { outputs.pop() }
+}
 
 /// What an answer said, whichever family it is of.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -26,12 +32,8 @@ pub struct Answer {
     pub usage: Option<Usage>,
     /// The error that the provider reported, also inside a stream.
     pub error: Option<ProviderError>,
-    /// The answer says itself that it is complete (`[DONE]`, a closed JSON text).
-    pub terminated: bool,
     /// A choice was begun and neither it nor the answer was ended by the provider.
     pub unfinished: bool,
-    /// The output was longer than is kept.
-    pub cut: bool,
     /// Messages of a stream that could not be read.
     pub unread_messages: u32,
 }

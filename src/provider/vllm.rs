@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{Answer, ProviderError};
+use super::{Answer, ProviderError, one_or_several};
 use crate::budget::Lease;
 use crate::json::{close_truncated, parse, write_string};
 
@@ -77,16 +77,16 @@ impl Generation {
         let texts = parse::<Generated<'_>>(&json).map(|answer| answer.text).unwrap_or_default();
         let outputs: Vec<String> = texts.iter().map(|text| self.output(text)).collect();
         Answer {
-            output: match outputs.as_slice() {
-                [] => None,
-                [one] => Some(one.clone()),
-                several => Some(format!("[{}]", several.join(","))),
-            },
+            output: one_or_several(outputs).or_else(|| self.unknown(&json)),
             error: texts.is_empty().then(|| error(&self.last)).flatten(),
-            terminated: whole,
-            cut: self.cut,
+            unfinished: !whole && !self.last.is_empty() && !self.cut,
             ..Answer::default()
         }
+    }
+
+    /// An answer of another shape is shown as it is.
+    fn unknown(&self, json: &[u8]) -> Option<String> {
+        (!json.is_empty() && self.max > 0).then(|| String::from_utf8_lossy(json).into_owned())
     }
 
     /// The text without the prompt before it, as JSON.
@@ -128,8 +128,10 @@ mod tests {
     #[test]
     fn a_cut_object_gives_what_had_arrived_and_an_error_is_one() {
         let (answer, _) = generation("a", &[r#"{"text":["a long"#]);
-        assert_eq!((answer.output.as_deref(), answer.terminated), (Some("\" long\""), false));
+        assert_eq!((answer.output.as_deref(), answer.unfinished), (Some("\" long\""), true));
         let (answer, _) = generation("a", &[r#"{"detail":"no"}"#]);
         assert_eq!(answer.error.unwrap().message, "no");
+        let (answer, _) = generation("a", &[r#"{"generated_text":"x"}"#]);
+        assert_eq!((answer.output.as_deref(), answer.error), (Some(r#"{"generated_text":"x"}"#), None));
     }
 }

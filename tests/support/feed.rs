@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use ai_tracing::call::{Beginning, Call, End, Piece, Shared, find_route};
 use ai_tracing::config::Settings;
-use ai_tracing::context::Header;
 use ai_tracing::counters::Counters;
 use ai_tracing::export::otlp::{Resource, encode_batch};
+use ai_tracing::headers::Header;
 use testkit::cassettes::Cassette;
 use testkit::langfuse::{Span, read_batch};
 

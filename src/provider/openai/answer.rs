@@ -1,13 +1,15 @@
 //! A chat, completion or embeddings answer that is one JSON text, read from its top-level members.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::usage::read_usage;
-use super::wire::Groq;
+use super::wire::{CHOICES_MAX, Groq};
 use crate::budget::Budget;
-use crate::json::{Document, Limits, Member, Number, ObjectWriter, Text, close_truncated, is_null, parse};
-use crate::provider::{Answer, ProviderError};
+use crate::json::{Document, Few, Limits, Number, ObjectWriter, Text, close_truncated, is_null, parse};
+use crate::provider::{Answer, ProviderError, one_or_several};
 
 #[derive(Deserialize)]
 struct Choice<'a> {
@@ -21,24 +23,19 @@ struct Choice<'a> {
     finish_reason: Text<'a>,
 }
 
-/// Reads the answer of a chat or completion; messages stay as they were sent.
+/// Reads the answer of a chat or completion; messages stay as they were sent, up to `limit` bytes of them.
 #[must_use]
-pub fn read_answer(document: &Document) -> Answer {
+pub fn read_answer(document: &Document, limit: usize) -> Answer {
     let mut answer = read_facts(document);
     let Some(choices) = document.get("choices") else { return answer };
-    let closed = if choices.complete { Vec::new() } else { close_truncated(choices.value) };
-    let json = if choices.complete { choices.value } else { &closed };
-    let mut choices: Vec<Choice<'_>> = parse(json).unwrap_or_default();
+    let kept = choices.value.get(..choices.value.len().min(limit)).unwrap_or_default();
+    let whole = choices.complete && kept.len() == choices.value.len();
+    let json = if whole { Cow::Borrowed(kept) } else { Cow::Owned(close_truncated(kept)) };
+    let mut choices = parse::<Few<Choice<'_>, CHOICES_MAX>>(&json).unwrap_or_default().items;
     choices.sort_by_key(|choice| choice.index.0);
-    answer.cut = !closed.is_empty();
-    answer.finish_reason = choices.first().and_then(|choice| choice.finish_reason.get().map(str::to_owned));
+    answer.finish_reason = choices.first().and_then(|choice| choice.finish_reason.non_empty().map(str::to_owned));
     let output = |choice: &Choice<'_>| choice.message.or(choice.text).map(|raw| raw.get().to_owned());
-    let outputs: Vec<String> = choices.iter().filter_map(output).collect();
-    answer.output = match outputs.as_slice() {
-        [] => None,
-        [one] => Some(one.clone()),
-        several => Some(format!("[{}]", several.join(","))),
-    };
+    answer.output = one_or_several(choices.iter().filter_map(output).collect());
     answer
 }
 
@@ -58,7 +55,7 @@ pub fn read_embeddings(document: &Document) -> Answer {
 }
 
 fn read_facts(document: &Document) -> Answer {
-    let text = |key| document.get(key).and_then(text);
+    let text = |key| document.text(key);
     let whole = |key: &str| document.get(key).filter(|member| member.complete && !is_null(member.value));
     let groq = whole("x_groq").and_then(|member| parse::<Groq<'_>>(member.value)).and_then(|groq| groq.usage);
     Answer {
@@ -68,13 +65,8 @@ fn read_facts(document: &Document) -> Answer {
             .and_then(|member| read_usage(member.value))
             .or_else(|| groq.and_then(|raw| read_usage(raw.get().as_bytes()))),
         error: whole("error").and_then(|member| ProviderError::from_value(member.value)),
-        terminated: document.is_closed(),
         ..Answer::default()
     }
-}
-
-fn text(member: Member<'_>) -> Option<String> {
-    parse::<Text<'_>>(member.value)?.non_empty().map(|text| crate::trace::truncate(text, 256).to_owned())
 }
 
 /// Bytes of the first vector that are looked at.
@@ -111,18 +103,17 @@ mod tests {
 
     #[test]
     fn messages_stay_verbatim_and_in_the_order_of_their_index() {
-        let answer = read_answer(&document(CHAT, 4096));
+        let answer = read_answer(&document(CHAT, 4096), 4096);
         assert_eq!(answer.output.as_deref(), Some(r#"[{"role":"assistant","content":"a"},{"content":"b"}]"#));
         assert_eq!((answer.finish_reason.as_deref(), answer.id.as_deref()), (Some("stop"), Some("c1")));
         assert_eq!(answer.usage.unwrap().total, Some(3));
-        assert!(answer.terminated && !answer.cut);
     }
 
     #[test]
     fn a_cut_answer_keeps_its_beginning_and_its_usage() {
         let body = CHAT.replace(r#""b""#, &format!("\"{}\"", "b".repeat(5000)));
-        let answer = read_answer(&document(&body, 200));
-        assert!(answer.cut && answer.output.unwrap().starts_with(r#"{"content":"bbbb"#));
+        let answer = read_answer(&document(&body, 200), 200);
+        assert!(answer.output.unwrap().starts_with(r#"{"content":"bbbb"#));
         assert_eq!(answer.usage.unwrap().total, Some(3), "usage stands behind what was cut");
     }
 

@@ -2,10 +2,8 @@
 
 use super::wire;
 use crate::budget::Lease;
-use crate::json::{ObjectWriter, Text, parse, write_string};
+use crate::json::{Few, ObjectWriter, Text, parse, write_string};
 
-/// Tool calls of one choice that are kept.
-const TOOL_CALLS_MAX: usize = 128;
 /// Thinking parts in thinking parts that are followed.
 const THINKING_DEPTH_MAX: u32 = 3;
 
@@ -15,6 +13,7 @@ const LEASE_STEP: usize = 4096;
 /// Room for output: what the call's limit and the VM's budget still allow.
 #[derive(Debug)]
 pub(super) struct Room {
+    max: usize,
     left: usize,
     /// Taken from the budget and not used yet.
     spare: usize,
@@ -24,8 +23,13 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(left: usize, lease: Lease) -> Self {
-        Self { left, spare: 0, lease, cut: false, memory_short: false }
+    pub(super) fn new(max: usize, lease: Lease) -> Self {
+        Self { max, left: max, spare: 0, lease, cut: false, memory_short: false }
+    }
+
+    /// Nothing is to be kept at all.
+    pub(super) fn is_closed(&self) -> bool {
+        self.max == 0
     }
 
     /// Appends what there is room for.
@@ -95,23 +99,26 @@ impl Choice {
                 content = true;
             }
         }
-        for call in piece.tool_calls.iter().flatten() {
+        for call in &piece.tool_calls.items {
             content |= self.add_tool_call(call, room);
         }
-        if let Some(function) = &piece.function_call {
-            content |= add_function(self.function_call.get_or_insert_default(), function, room);
+        room.cut |= piece.tool_calls.more;
+        if let Some(function) = wire::part(piece.function_call) {
+            content |= add_function(self.function_call.get_or_insert_default(), &function, room);
         }
-        content | piece.audio.as_ref().is_some_and(|audio| self.add_audio(audio, room))
+        content | wire::part(piece.audio).is_some_and(|audio| self.add_audio(&audio, room))
     }
 
     fn add_content(&mut self, raw: &str, room: &mut Room, depth: u32) -> bool {
         if raw.starts_with('"') {
-            let text = parse::<Text<'_>>(raw.as_bytes()).unwrap_or_default();
-            return text.get().is_some_and(|text| self.add_text(text, room));
+            // Half a surrogate pair is valid in JSON and is no text: it is shown as what it is, a broken character.
+            let text = parse::<Text<'_>>(raw.as_bytes()).and_then(|text| text.0).unwrap_or("\u{FFFD}".into());
+            return self.add_text(&text, room);
         }
-        let parts: Vec<wire::Part<'_>> = parse(raw.as_bytes()).unwrap_or_default();
+        let parts: Few<wire::Part<'_>, { wire::PARTS_MAX }> = parse(raw.as_bytes()).unwrap_or_default();
+        room.cut |= parts.more;
         let mut content = false;
-        for part in &parts {
+        for part in &parts.items {
             content |= match part.kind.get() {
                 Some("thinking") => part.thinking.is_some_and(|raw| self.add_thinking(raw.get(), room, depth)),
                 _ => part.text.get().is_some_and(|text| self.add_text(text, room)),
@@ -142,7 +149,7 @@ impl Choice {
             .or_else(|| (piece.index.0.is_none() && id.is_none()).then(|| self.calls.len().checked_sub(1)).flatten());
         let at = match continues {
             Some(at) => at,
-            None if self.calls.len() >= TOOL_CALLS_MAX => {
+            None if self.calls.len() >= wire::TOOL_CALLS_MAX => {
                 room.cut = true;
                 return true;
             }
@@ -155,7 +162,7 @@ impl Choice {
         if let Some(id) = id.filter(|_| call.id.is_empty()) {
             room.append(&mut call.id, id);
         }
-        piece.function.as_ref().is_some_and(|function| add_function(call, function, room))
+        wire::part(piece.function).is_some_and(|function| add_function(call, &function, room))
     }
 
     fn add_audio(&mut self, audio: &wire::Audio<'_>, room: &mut Room) -> bool {

@@ -6,14 +6,12 @@
 use super::choice::{Choice, Room};
 use super::template::Template;
 use super::usage::read_usage;
-use super::wire::Chunk;
+use super::wire::{CHOICES_MAX, Chunk, Groq, part};
 use crate::budget::Lease;
 use crate::decode::SseEvent;
-use crate::json::{is_null, parse};
-use crate::provider::{Answer, Operation, ProviderError};
+use crate::json::{Text, is_null, object_members, parse};
+use crate::provider::{Answer, Operation, ProviderError, one_or_several};
 
-/// Choices that are kept.
-const CHOICES_MAX: usize = 128;
 /// Longest usage object that is kept, in bytes; real ones have some 500.
 const USAGE_MAX: usize = 8 * 1024;
 
@@ -71,14 +69,18 @@ impl ChatStream {
             let choice = choice(&mut self.choices, self.template.index);
             return choice.is_some_and(|choice| choice.add_text(&text, &mut self.room));
         }
-        let Some(chunk) = parse::<Chunk<'_>>(data) else {
-            self.unread += u32::from(!data.is_empty());
-            return false;
-        };
-        if let Some(error) = chunk.error.filter(|error| !is_null(error.get().as_bytes())) {
-            self.error = ProviderError::from_value(error.get().as_bytes()).or_else(|| ProviderError::from_body(data));
-        } else if event.name == b"error" {
-            self.error = ProviderError::from_body(data);
+        let chunk = parse::<Chunk<'_>>(data).unwrap_or_else(|| {
+            self.unread = self.unread.saturating_add(u32::from(!data.is_empty()));
+            facts_alone(data)
+        });
+        let stated = chunk.error.and_then(|error| {
+            let unworded = !object_members(error.get().as_bytes()).is_empty();
+            ProviderError::from_value(error.get().as_bytes())
+                .or_else(|| unworded.then(|| ProviderError::from_body(data)).flatten())
+        });
+        let by_name = || (event.name == b"error").then(|| ProviderError::from_body(data)).flatten();
+        if let Some(error) = stated.or_else(by_name) {
+            self.error = Some(error);
         }
         self.take_facts(&chunk);
         let content = self.take_choices(&chunk);
@@ -92,10 +94,11 @@ impl ChatStream {
                 *slot = text.non_empty().map(|text| crate::trace::truncate(text, 256).to_owned());
             }
         }
-        let groq = chunk.x_groq.as_ref().and_then(|groq| groq.usage);
+        let groq = part::<Groq<'_>>(chunk.x_groq).and_then(|groq| groq.usage);
         for (slot, usage) in [(&mut self.usage, chunk.usage), (&mut self.groq_usage, groq)] {
             let usage = usage.map(|raw| raw.get().as_bytes()).filter(|raw| !is_null(raw) && raw.len() <= USAGE_MAX);
-            if let Some(usage) = usage {
+            // `{}` states nothing, and does not take back what was stated.
+            if let Some(usage) = usage.filter(|raw| read_usage(raw).is_some()) {
                 slot.clear();
                 slot.extend_from_slice(usage);
             }
@@ -108,7 +111,8 @@ impl ChatStream {
             self.has_value = true;
             content |= choice(&mut self.choices, 0).is_some_and(|choice| choice.add_text(text, &mut self.room));
         }
-        for piece in chunk.choices.iter().flatten() {
+        self.room.cut |= chunk.choices.more;
+        for piece in &chunk.choices.items {
             self.has_choices = true;
             let Some(choice) = choice(&mut self.choices, piece.index.0.unwrap_or(0)) else {
                 self.room.cut = true;
@@ -122,7 +126,7 @@ impl ChatStream {
             if let Some(text) = piece.text.get().filter(|_| !in_delta) {
                 content |= choice.add_text(text, &mut self.room);
             }
-            if let Some(reason) = piece.finish_reason.get() {
+            if let Some(reason) = piece.finish_reason.non_empty() {
                 choice.finish_reason = Some(crate::trace::truncate(reason, 64).to_owned());
             }
         }
@@ -161,26 +165,40 @@ impl ChatStream {
             finish_reason: self.choices.iter().min_by_key(|choice| choice.index).and_then(|c| c.finish_reason.clone()),
             usage,
             error: self.error.clone(),
-            terminated: self.done,
             unfinished: !ended,
-            cut: self.room.cut,
             unread_messages: self.unread,
         }
     }
 
     fn output(&self) -> Option<String> {
+        if self.room.is_closed() {
+            return None;
+        }
         let mut choices: Vec<&Choice> = self.choices.iter().filter(|choice| !choice.is_empty()).collect();
         choices.sort_by_key(|choice| choice.index);
         let json = |choice: &Choice| match self.operation {
             Operation::Chat => choice.message_json(),
             _ => choice.text_json(),
         };
-        match choices.as_slice() {
-            [] => None,
-            [one] => Some(json(one)),
-            several => Some(format!("[{}]", several.iter().map(|choice| json(choice)).collect::<Vec<_>>().join(","))),
+        one_or_several(choices.into_iter().map(json).collect())
+    }
+}
+
+/// What can be read of a chunk whose choices cannot: one odd field must not cost usage, model or error.
+fn facts_alone(data: &[u8]) -> Chunk<'_> {
+    let mut chunk = Chunk::default();
+    for (key, value) in object_members(data) {
+        let text = || parse::<Text<'_>>(value.get().as_bytes()).unwrap_or_default();
+        match key.as_ref() {
+            "id" => chunk.id = text(),
+            "model" => chunk.model = text(),
+            "usage" => chunk.usage = Some(value),
+            "x_groq" => chunk.x_groq = Some(value),
+            "error" => chunk.error = Some(value),
+            _ => {}
         }
     }
+    chunk
 }
 
 /// The choice of that index, begun where it is new; none where there are too many.

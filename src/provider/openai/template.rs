@@ -27,7 +27,7 @@ impl Template {
     /// Takes `data`, parsed as `chunk`, as the template, if its one effect beyond what every chunk says is its text.
     pub(super) fn learn(&mut self, data: &[u8], chunk: &Chunk<'_>) {
         let Some((at, len)) = text_of(data, chunk).filter(|_| data.len() <= TEMPLATE_MAX) else { return };
-        self.index = chunk.choices.iter().flatten().next().and_then(|choice| choice.index.0).unwrap_or(0);
+        self.index = chunk.choices.items.first().and_then(|choice| choice.index.0).unwrap_or(0);
         self.before.clear();
         self.before.extend_from_slice(data.get(..=at).unwrap_or_default());
         self.behind.clear();
@@ -52,11 +52,13 @@ impl Template {
 
 /// Offset and length (quotes included) of the text in `data`, where the chunk has one choice and nothing but text in it.
 fn text_of(data: &[u8], chunk: &Chunk<'_>) -> Option<(usize, usize)> {
-    let [choice] = chunk.choices.as_deref()? else { return None };
+    let [choice] = chunk.choices.items.as_slice() else { return None };
     let delta = choice.delta.as_ref()?;
-    let more = delta.reasoning_content.get().or(delta.reasoning.get()).or(delta.refusal.get());
-    let only_text = more.is_none_or(str::is_empty)
-        && delta.tool_calls.is_none()
+    let more = [&delta.reasoning_content, &delta.reasoning, &delta.refusal];
+    let only_text = more.iter().all(|text| text.non_empty().is_none())
+        && chunk.usage.is_none_or(|usage| is_null(usage.get().as_bytes()))
+        && chunk.x_groq.is_none()
+        && delta.tool_calls.items.is_empty()
         && delta.function_call.is_none()
         && delta.audio.is_none()
         && choice.finish_reason.get().is_none()
@@ -98,9 +100,18 @@ mod tests {
 
     #[test]
     fn a_chunk_that_says_more_than_text_is_no_template() {
-        for more in [r#""reasoning_content":"r","#, r#""tool_calls":[],"#, r#""refusal":"no","#, r#""audio":{},"#] {
+        for more in [
+            r#""reasoning_content":"","reasoning":"r","#,
+            r#""reasoning_content":"r","#,
+            r#""tool_calls":[{}],"#,
+            r#""refusal":"no","#,
+            r#""audio":{},"#,
+        ] {
             let chunk = chunk("a", "").replace("\"content\"", &format!("{more}\"content\""));
             assert_eq!(learnt(&chunk).text(chunk.as_bytes()), None, "{more}");
+        }
+        for rest in [r#","usage":{"prompt_tokens":1}"#, r#","x_groq":{}"#] {
+            assert_eq!(learnt(&chunk("a", rest)).text(chunk("a", rest).as_bytes()), None, "{rest}");
         }
         let finished = chunk("a", "").replace("null", "\"stop\"");
         assert_eq!(learnt(&finished).text(finished.as_bytes()), None);

@@ -6,22 +6,25 @@
 //! - Gemini's OpenAI endpoint: the total holds hidden thinking that no field names; it is sent as `unattributed`.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::wire::part;
 
 use crate::json::{Number, parse};
 use crate::provider::usage::{Buckets, Usage, split};
 
 #[derive(Deserialize)]
-struct Raw {
+struct Raw<'a> {
     #[serde(default)]
     prompt_tokens: Number,
     #[serde(default)]
     completion_tokens: Number,
     #[serde(default)]
     total_tokens: Number,
-    #[serde(default)]
-    prompt_tokens_details: Option<Details>,
-    #[serde(default)]
-    completion_tokens_details: Option<Details>,
+    #[serde(borrow, default)]
+    prompt_tokens_details: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    completion_tokens_details: Option<&'a RawValue>,
     /// DeepSeek's name of the cached part.
     #[serde(default)]
     prompt_cache_hit_tokens: Number,
@@ -51,7 +54,7 @@ struct Details {
 /// Reads a usage object; none where it states no count at all (`null`, `{}`).
 #[must_use]
 pub fn read_usage(json: &[u8]) -> Option<Usage> {
-    let raw: Raw = parse(json)?;
+    let raw: Raw<'_> = parse(json)?;
     let (input, output, total) = (raw.prompt_tokens.0, raw.completion_tokens.0, raw.total_tokens.0);
     if input.is_none() && output.is_none() && total.is_none() {
         return None;
@@ -59,10 +62,10 @@ pub fn read_usage(json: &[u8]) -> Option<Usage> {
     Some(Usage { input, output, total, buckets: raw.buckets() })
 }
 
-impl Raw {
+impl Raw<'_> {
     fn buckets(&self) -> Buckets {
-        let prompt = self.prompt_tokens_details.unwrap_or_default();
-        let completion = self.completion_tokens_details.unwrap_or_default();
+        let prompt: Details = part(self.prompt_tokens_details).unwrap_or_default();
+        let completion: Details = part(self.completion_tokens_details).unwrap_or_default();
         let output = self.completion_tokens.0.unwrap_or(0);
         let (input, known) = match self.prompt_tokens.0 {
             Some(input) => (input, input.saturating_add(output)),
@@ -140,6 +143,11 @@ mod tests {
             ),
             ("embedding", r#"{"prompt_tokens":2,"total_tokens":2}"#, r#"{"input":2,"total":2}"#),
             ("Voyage", r#"{"total_tokens":12}"#, r#"{"input":12,"total":12}"#),
+            (
+                "details of another type",
+                r#"{"prompt_tokens":3,"completion_tokens":4,"prompt_tokens_details":""}"#,
+                r#"{"input":3,"output":4,"total":7}"#,
+            ),
             ("no total", r#"{"prompt_tokens":3,"completion_tokens":4}"#, r#"{"input":3,"output":4,"total":7}"#),
         ] {
             assert_eq!(read_usage(raw.as_bytes()).unwrap().buckets.to_json(), buckets, "{name}");

@@ -3,21 +3,33 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json::{Number, Text};
+use crate::json::{Few, Number, Text, parse};
+
+/// Choices of one message that are read.
+pub(super) const CHOICES_MAX: usize = 128;
+/// Tool calls of one message that are read.
+pub(super) const TOOL_CALLS_MAX: usize = 128;
+/// Parts of one content that are read.
+pub(super) const PARTS_MAX: usize = 1024;
+
+/// A part of a message that may have any type: what cannot be read is absent.
+pub(super) fn part<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
+    parse(raw?.get().as_bytes())
+}
 
 /// One chunk of a stream.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 pub(super) struct Chunk<'a> {
     #[serde(borrow, default)]
     pub id: Text<'a>,
     #[serde(borrow, default)]
     pub model: Text<'a>,
     #[serde(borrow, default)]
-    pub choices: Option<Vec<Choice<'a>>>,
+    pub choices: Few<Choice<'a>, CHOICES_MAX>,
     #[serde(borrow, default)]
     pub usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub x_groq: Option<Groq<'a>>,
+    pub x_groq: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub error: Option<&'a RawValue>,
     /// Writer's old completion stream: the text itself.
@@ -59,11 +71,11 @@ pub(super) struct Message<'a> {
     #[serde(borrow, default)]
     pub refusal: Text<'a>,
     #[serde(borrow, default)]
-    pub tool_calls: Option<Vec<ToolCall<'a>>>,
+    pub tool_calls: Few<ToolCall<'a>, TOOL_CALLS_MAX>,
     #[serde(borrow, default)]
-    pub function_call: Option<Function<'a>>,
+    pub function_call: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub audio: Option<Audio<'a>>,
+    pub audio: Option<&'a RawValue>,
 }
 
 /// A part of an array `content` (Mistral): text, or thinking that holds parts again.
@@ -85,7 +97,7 @@ pub(super) struct ToolCall<'a> {
     #[serde(borrow, default)]
     pub id: Text<'a>,
     #[serde(borrow, default)]
-    pub function: Option<Function<'a>>,
+    pub function: Option<&'a RawValue>,
 }
 
 /// Name and arguments of a call.
