@@ -94,7 +94,7 @@ pub fn load(families: &[&str]) -> Result<Vec<Cassette>, Missing> {
     let folder = folder();
     if !folder.is_dir() {
         let missing = Missing { looked_in: folder };
-        eprintln!("\n!!! {missing}\n");
+        crate::say_skipped(&missing.to_string());
         return Err(missing);
     }
     let mut files = exchange_files(&folder);

@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(10);
 fn is_installed() -> bool {
     let found = EnvoyBinary::locate();
     if let Err(missing) = &found {
-        eprintln!("\n!!! SKIPPED: {missing}\n");
+        testkit::say_skipped(missing);
     }
     found.is_ok()
 }

@@ -155,7 +155,7 @@ async fn request_headers_and_scope() {
 async fn real_samples_pass() {
     let folder = testkit::repository_root().join("../shared/otlp-samples");
     let Ok(entries) = std::fs::read_dir(&folder) else {
-        eprintln!("\n!!! SKIPPED: no samples in {}\n", folder.display());
+        testkit::say_skipped(&format!("no samples in {}", folder.display()));
         return;
     };
     let mut checked = 0;
