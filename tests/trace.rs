@@ -128,6 +128,14 @@ fn no_content_is_kept_where_none_may_be_and_facts_are() {
 }
 
 #[test]
+fn an_input_of_another_shape_keeps_to_its_limit() {
+    let request = json!({"messages_": "x".repeat(5000), "prompt": "y".repeat(5000)});
+    let span = chat(r#"{"max_input_bytes":100}"#, &request, ANSWER);
+    assert!(span.text("langfuse.observation.input").unwrap().len() <= 110, "{:?}", span.input());
+    assert!(span.json("langfuse.observation.input").is_some(), "and is JSON");
+}
+
+#[test]
 fn odd_fields_of_a_stream_cost_only_themselves() {
     let chunk = |rest: &str| {
         format!("data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"a\"}}}}]{rest}}}\n\n")

@@ -62,7 +62,7 @@ pub(super) fn input(document: &Document, operation: Operation, limit: usize) -> 
         Operation::Completion | Operation::Generate => "prompt",
         Operation::Embedding => "input",
     };
-    let Some(main_member) = document.get(main) else { return other_input(document) };
+    let Some(main_member) = document.get(main) else { return other_input(document, limit) };
     let main_value = value(main_member, limit)?;
     let room = limit.saturating_sub(main_value.len());
     let tools = ["tools", "functions"].iter().filter_map(|key| Some((*key, value(document.get(key)?, room)?)));
@@ -88,8 +88,16 @@ fn value(member: Member<'_>, limit: usize) -> Option<Cow<'_, str>> {
 }
 
 /// An object without the expected member is shown with what it has, less credentials; anything else as it is.
-fn other_input(document: &Document) -> Option<Cow<'_, str>> {
-    if document.is_object() { members_but(document, &[]).map(Cow::Owned) } else { whole_text(document) }
+fn other_input(document: &Document, limit: usize) -> Option<Cow<'_, str>> {
+    if !document.is_object() {
+        return whole_text(document);
+    }
+    let text = members_but(document, &[])?;
+    if text.len() <= limit {
+        return Some(Cow::Owned(text));
+    }
+    let cut = close_truncated(text.as_bytes().get(..limit).unwrap_or_default());
+    Some(Cow::Owned(String::from_utf8_lossy(&cut).into_owned()))
 }
 
 /// A body that is not of the expected shape is shown as it is.

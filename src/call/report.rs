@@ -113,7 +113,7 @@ fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) 
 }
 
 /// Names that only the filter fills.
-const FACTS: [&str; 24] = [
+const FACTS: [&str; 22] = [
     "provider",
     "environment",
     "total_duration_ms",
@@ -125,9 +125,7 @@ const FACTS: [&str; 24] = [
     "finish_reason",
     "temperature",
     "max_tokens",
-    "stream",
     "stream_complete",
-    "method",
     "request_id",
     "response_id",
     "request_model",

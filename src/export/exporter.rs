@@ -1,6 +1,7 @@
 //! The state machine of the export. Time, answers and randomness come in as arguments; calls and notes go out as values.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::otlp::{Resource, encode_batch};
 use super::queue::Queue;
@@ -131,9 +132,7 @@ impl Exporter {
                 Step::Wait
             }
             // Never answered.
-            State::InFlight { .. } => {
-                self.fail(now, Reply { status: None, retry_after: None }).map_or(Step::Wait, Step::Say)
-            }
+            State::InFlight { .. } => self.fail(now, None, None).map_or(Step::Wait, Step::Say),
             State::Idle { not_before } if now < not_before && not_before - now <= MAX_WAIT_NS => Step::Wait,
             State::Idle { .. } if !self.checked => Step::Call(Vec::new()),
             State::Idle { .. } => {
@@ -186,7 +185,7 @@ impl Exporter {
         let status = reply.status.unwrap_or_default();
         match verdict(reply) {
             Verdict::Done => self.succeed(),
-            Verdict::Retry(_) => return self.fail(now, reply),
+            Verdict::Retry(after) => return self.fail(now, reply.status, after),
             Verdict::WrongKeys => return self.probe_later(now, Note::WrongKeys(status)),
             Verdict::WrongAddress => return self.probe_later(now, Note::WrongAddress(status)),
             Verdict::Split => self.split(now),
@@ -218,12 +217,12 @@ impl Exporter {
         }
     }
 
-    fn fail(&mut self, now: u64, reply: Reply) -> Option<Note> {
+    fn fail(&mut self, now: u64, status: Option<u16>, after: Option<Duration>) -> Option<Note> {
         self.counters.add(Counter::ExportRetried, 1);
-        let after = reply.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let after = after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         self.backoff(now, after);
         self.expire(now);
-        self.say(Note::Unreachable(reply.status))
+        self.say(Note::Unreachable(status))
     }
 
     /// Waits twice as long after each failure, with up to a quarter of jitter so that workers do not call in step.
@@ -278,7 +277,6 @@ impl Drop for Exporter {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     const MS: u64 = 1_000_000;
     const RESOURCE: Resource<'static> = Resource { service_name: "envoy", environment: "test" };

@@ -14,8 +14,7 @@ use crate::counters::{Counter, Counters};
 use crate::export::otlp::Resource;
 use crate::export::{self, Exporter, NotCalled, Note, Reply, Step};
 
-/// Period of the tick, milliseconds. One batch may leave at each: 50 MiB of traces a second with the default batch size,
-/// more than a worker makes at saturation.
+/// Period of the tick, milliseconds. One batch may leave at each: 50 MiB of traces a second with the default batch size.
 const TICK_MS: u32 = 20;
 const MS: u64 = 1_000_000;
 /// How often a filter that cannot trace says so, and how often drops are reported.

@@ -22,6 +22,7 @@ pub mod client;
 pub mod demo;
 pub mod envoy;
 pub mod http1;
+pub mod interrupt;
 pub mod langfuse;
 mod server;
 pub mod tree;

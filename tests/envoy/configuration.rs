@@ -7,21 +7,8 @@ use testkit::envoy::{Endpoint, Envoy, EnvoyOptions, WasmFilter, bootstrap, valid
 use testkit::langfuse::{StandIn, StandInOptions};
 use testkit::upstream::{Script, Upstream};
 
+use crate::calls::{answer, question};
 use crate::rig::{PUBLIC_KEY, Rig, SECRET_KEY, SOON, config, module, unwanted};
-
-fn question() -> Request {
-    let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]});
-    Request::post_json("/v1/chat/completions", &body, &[])
-}
-
-fn answer() -> Script {
-    let message = json!({"role": "assistant", "content": "hello"});
-    let usage = json!({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7});
-    Script::json(
-        200,
-        &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}),
-    )
-}
 
 fn answer_without_usage() -> Script {
     Script::json(

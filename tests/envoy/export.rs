@@ -3,18 +3,9 @@
 use serde_json::{Value, json};
 use testkit::client::{self, Request, Response};
 use testkit::langfuse::{Behaviour, ResetAt, Span};
-use testkit::upstream::Script;
 
+use crate::calls::answer;
 use crate::rig::{Rig, SOON};
-
-fn answer() -> Script {
-    let message = json!({"role": "assistant", "content": "hello"});
-    let usage = json!({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7});
-    Script::json(
-        200,
-        &json!({"model": "gpt-4o", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}),
-    )
-}
 
 fn call(n: usize) -> Request {
     let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": format!("question {n}")}]});

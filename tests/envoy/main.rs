@@ -12,6 +12,7 @@
 )]
 
 mod bad_input;
+mod calls;
 mod cassettes;
 mod configuration;
 #[path = "../support/expectation.rs"]

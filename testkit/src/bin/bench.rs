@@ -1,10 +1,7 @@
 //! `cargo run -p testkit --bin bench`: what the filter costs, beside bare Envoy and a null tap; see `testkit::bench`.
 
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
-
-/// What a shell reports for a program ended by Ctrl-C.
-const INTERRUPTED: u8 = 130;
+use testkit::interrupt::{INTERRUPTED, interrupted};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -18,13 +15,5 @@ async fn main() -> ExitCode {
             }
         },
         () = interrupted() => ExitCode::from(INTERRUPTED),
-    }
-}
-
-async fn interrupted() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
     }
 }

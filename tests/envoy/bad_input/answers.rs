@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use testkit::http1::headers;
 use testkit::upstream::{Framing, Script, pieces_at_odd_places};
 
-use super::calls::{
+use super::case::{Case, case, check};
+use crate::calls::{
     answer, answer_of, body_of, compressed, delta, events, inside_character, inside_json, question, saying, stream,
     usage, whole, with_encoding, with_type,
 };
-use super::case::{Case, case, check};
 use crate::rig::Rig;
 
 /// An answer to the plain question.

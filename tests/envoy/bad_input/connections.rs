@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::client::{self, Exchange, Response};
 use testkit::upstream::{Ending, Script};
 
-use super::calls::{chat, delta, events, question, saying};
+use crate::calls::{chat, delta, events, question, saying};
 use crate::rig::{Rig, SOON};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use testkit::upstream::{Ending, Framing, Script};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::calls::{
+use crate::calls::{
     CHAT, answer, asking, body_of, events, inside_character, inside_json, question, saying, stream, whole,
 };
 use crate::rig::{Rig, unwanted};

@@ -7,7 +7,7 @@ use testkit::client::{self, Exchange, Response};
 use testkit::langfuse::Span;
 use testkit::upstream::{Ending, Piece, Script};
 
-use super::calls::{MIB, answer, asking, body_of, chat, question, stream, usage, whole};
+use crate::calls::{MIB, answer, asking, body_of, chat, question, stream, usage, whole};
 use crate::rig::{Rig, SOON, unwanted};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,6 @@
 //! is skipped with a counted reason.
 
 mod answers;
-mod calls;
 mod case;
 mod connections;
 mod endings;

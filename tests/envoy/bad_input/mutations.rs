@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::client::Request;
 use testkit::upstream::{Framing, Piece, Script, pieces_at_odd_places};
 
-use super::calls::{CHAT, answer, body_of, compressed, question, stream};
+use crate::calls::{CHAT, answer, body_of, compressed, question, stream};
 use crate::rig::Rig;
 
 /// `bytes` with some replaced, doubled or taken away; the same for the same seed (SplitMix64).

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use testkit::client::Request;
 use testkit::upstream::Script;
 
-use super::calls::{answer, asking, chat, gzip, question, raw, usage};
 use super::case::{Case, case, check};
+use crate::calls::{answer, asking, chat, gzip, question, raw, usage};
 use crate::rig::Rig;
 
 /// A request that gets the plain answer.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testkit::upstream::Script;
 
-use super::calls::{MIB, answer, body_of, delta, events, gzip, question, raw, saying, usage, with_encoding};
 use super::case::{Case, case, check};
+use crate::calls::{MIB, answer, body_of, delta, events, gzip, question, raw, saying, usage, with_encoding};
 use crate::rig::Rig;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use serde_json::json;
 use testkit::client::{self, Request};
 use testkit::upstream::Script;
 
-use super::calls::{CHAT, answer, question};
+use crate::calls::{CHAT, answer, question};
 use crate::rig::Rig;
 
 #[tokio::test(flavor = "multi_thread")]
