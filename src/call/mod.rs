@@ -3,6 +3,7 @@
 //! [`begin`] decides whether a call is traced; [`Call`] then takes headers and pieces of bodies as they come, and
 //! [`Call::finish`] writes down what was seen. Nothing here touches the host, so tests and tools feed it the same way.
 
+mod gateway;
 mod parameters;
 mod report;
 mod request;
@@ -18,6 +19,7 @@ use crate::counters::{Counter, Counters};
 use crate::headers::{self, Header};
 use crate::provider::{Route, Skip, route, without_query};
 use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
+pub use gateway::{GatewayFact, GatewayIds, upstream_time};
 use request::RequestSide;
 use response::ResponseSide;
 
@@ -49,6 +51,8 @@ pub struct Beginning<'a> {
     pub now: u64,
     /// The host's number of the context, for the ids.
     pub context_id: u32,
+    /// What the gateway itself knows the request by.
+    pub gateway: GatewayIds<'a>,
 }
 
 /// A piece of a body.
@@ -65,7 +69,9 @@ pub enum Piece<'a> {
 pub enum Unread {
     /// Larger than is read at once (`max_read` on WasmX, 4 MiB on Envoy).
     TooLarge,
-    /// The host does not have it in memory (nginx wrote it to disk).
+    /// nginx has written it to disk, where a filter cannot read it.
+    OnDisk,
+    /// The host did not hand it over.
     NotAvailable,
     /// The body is longer than is looked at (16 MiB).
     BeyondScan,
@@ -78,6 +84,8 @@ pub struct End<'a> {
     pub now: u64,
     /// Envoy's `response.code_details`.
     pub details: Option<&'a str>,
+    /// What the gateway says of the call.
+    pub gateway: &'a [GatewayFact],
 }
 
 /// Decides whether a call may be traced, by its path alone.
@@ -131,9 +139,10 @@ impl Call {
             return Err(Skip::Method);
         }
         let request_id = headers::find(at.headers, "x-request-id");
+        let known_by = [request_id.unwrap_or_default(), at.gateway.request, at.gateway.connection];
         let (trace_id, span_id) = shared.ids.try_borrow_mut().map_or_else(
-            |_| IdSource::default().next(at.now, at.context_id, request_id.unwrap_or_default()),
-            |mut ids| ids.next(at.now, at.context_id, request_id.unwrap_or_default()),
+            |_| IdSource::default().next(at.now, at.context_id, &known_by),
+            |mut ids| ids.next(at.now, at.context_id, &known_by),
         );
         let path = String::from_utf8_lossy(without_query(at.path));
         Ok(Self {
@@ -144,6 +153,7 @@ impl Call {
             path: crate::trace::truncate(&path, 1000).to_owned(),
             context: Context::from_headers(at.headers),
             request_id: request_id
+                .or(Some(at.gateway.request).filter(|id| !id.is_empty()))
                 .map(|id| String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned()),
             request: RequestSide::new(headers::find(at.headers, "content-encoding"), settings, &shared.budget),
             response: ResponseSide::new(route, settings, &shared.budget),

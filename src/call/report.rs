@@ -23,7 +23,9 @@ pub(super) fn write(call: &Call, end: &End<'_>) -> Vec<u8> {
     };
     let request_model = call.request.document().text("model");
     let model = facts.answer.model.as_deref().or(request_model.as_deref());
-    encode_span(&observation(call, &facts, model, request_model.as_deref()))
+    let mut observation = observation(call, &facts, model, request_model.as_deref());
+    observation.metadata.extend(end.gateway.iter().cloned());
+    encode_span(&observation)
 }
 
 fn observation<'a>(
@@ -113,7 +115,7 @@ fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) 
 }
 
 /// Names that only the filter fills.
-const FACTS: [&str; 22] = [
+const FACTS: [&str; 28] = [
     "provider",
     "environment",
     "total_duration_ms",
@@ -136,6 +138,12 @@ const FACTS: [&str; 22] = [
     "unread_messages",
     "usage_total_reported",
     "host_details",
+    "kong_route",
+    "kong_service",
+    "kong_node",
+    "upstream_connect_time",
+    "upstream_header_time",
+    "upstream_response_time",
 ];
 
 /// Milliseconds per output token, and output tokens per second; absent where the output tokens are unknown or 0.
@@ -214,7 +222,8 @@ fn add_gaps(call: &Call, metadata: &mut Metadata<'_>) {
 fn note(unread: Option<Unread>, memory_short: bool, cut: bool, encoding: Option<String>) -> Option<String> {
     let text = match unread {
         Some(Unread::TooLarge) => "a piece of it was larger than is read at once",
-        Some(Unread::NotAvailable) => "not available (buffered to disk)",
+        Some(Unread::OnDisk) => "not available (buffered to disk)",
+        Some(Unread::NotAvailable) => "not available (the gateway did not hand it over)",
         Some(Unread::BeyondScan) => "longer than is looked at (16 MiB)",
         None if encoding.is_some() => return encoding,
         None if memory_short => "not kept: memory_budget used up",

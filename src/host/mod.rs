@@ -8,6 +8,7 @@
 //! exports.rs   what the host calls: finds the context, never fails
 //! root.rs      configuration, tick, export calls of one root context
 //! stream.rs    one HTTP exchange → call::Call
+//! gateway.rs   what nginx and Kong say of it
 //! hostcalls.rs what the filter calls, safe; abi.rs: the same, as the ABI has it
 //! ```
 
@@ -15,6 +16,7 @@
 
 mod abi;
 mod exports;
+mod gateway;
 mod hostcalls;
 mod log;
 mod metrics;

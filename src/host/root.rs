@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::abi::{self, BufferType, MapType};
 use super::vm::{HostKind, Vm};
-use super::{hostcalls, log};
+use super::{gateway, hostcalls, log};
 use crate::config::{Activation, LogLevel, Settings, Target, is_address};
 use crate::counters::{Counter, Counters};
 use crate::export::otlp::Resource;
@@ -23,6 +23,8 @@ const REMIND_NS: u64 = 60_000 * MS;
 const REFUSED_MAX: u32 = 5;
 /// Notes of the exporter that are logged a minute.
 const NOTES_MAX: u32 = 6;
+/// A root that has not ticked for so long since its configuration does not tick at all.
+const NO_TICK_NS: u64 = 5 * TICK_MS as u64 * MS;
 
 /// What a configured root works with.
 #[derive(Debug)]
@@ -42,7 +44,13 @@ pub(super) struct Root {
     problem: RefCell<Option<String>>,
     counters: Rc<Counters>,
     ticking: Cell<bool>,
+    configured_at: Cell<u64>,
+    /// 0 before the first.
     last_tick: Cell<u64>,
+    /// The next tick says where traces go.
+    announce: Cell<bool>,
+    /// It has been said that bodies are on disk.
+    on_disk_said: Cell<bool>,
     last_reminder: Cell<u64>,
     drops_reported: Cell<u64>,
     /// Calls that the host refused since the configuration.
@@ -59,7 +67,10 @@ impl Root {
             problem: RefCell::default(),
             counters: Rc::default(),
             ticking: Cell::new(false),
+            configured_at: Cell::new(0),
             last_tick: Cell::new(0),
+            announce: Cell::new(false),
+            on_disk_said: Cell::new(false),
             last_reminder: Cell::new(0),
             drops_reported: Cell::new(0),
             refused_calls: Cell::new(0),
@@ -79,6 +90,7 @@ impl Root {
 
     /// Takes the configuration; false where Envoy should refuse it. May be called again: the last one counts.
     pub(super) fn configure(&self, vm: &Vm, size: usize) -> bool {
+        self.configured_at.set(hostcalls::now());
         let bytes = if size == 0 { None } else { hostcalls::buffer(BufferType::PluginConfiguration, size) };
         let accepted = match Settings::load(&bytes.unwrap_or_default(), &|name| std::env::var(name).ok()) {
             Ok(settings) => {
@@ -111,8 +123,7 @@ impl Root {
                 });
             }
         };
-        let version = env!("CARGO_PKG_VERSION");
-        log::operator(&format!("ai-tracing {version}: tracing to Langfuse at {}", target.endpoint.base_url()));
+        self.announce.set(true);
         let exporter = Exporter::new(settings.export, target.timeout_ms, &vm.shared.budget, &self.counters);
         let path = target.endpoint.otlp_path();
         self.replace(Some(Active { settings: Rc::new(settings), target, path, exporter }));
@@ -163,10 +174,23 @@ impl Root {
             return;
         }
         self.last_tick.set(now);
+        self.announce();
         self.export(vm, now);
         self.remind(now);
         if vm.host() == HostKind::Envoy {
             vm.metrics.publish(&self.counters);
+        }
+    }
+
+    /// Says where traces go: at the first tick, not in on_configure, which runs for every request where WasmX isolates
+    /// instances.
+    fn announce(&self) {
+        if self.announce.replace(false)
+            && let Ok(active) = self.active.try_borrow()
+            && let Some(Active { target, .. }) = active.as_ref()
+        {
+            let (version, url) = (env!("CARGO_PKG_VERSION"), target.endpoint.base_url());
+            log::operator(&format!("ai-tracing {version}: tracing to Langfuse at {url}"));
         }
     }
 
@@ -212,6 +236,28 @@ impl Root {
         self.notes.set((since, said + 1));
         if said < NOTES_MAX {
             report(note, target, threshold);
+        }
+    }
+
+    /// Says once that nginx has put a request's body of `size` bytes where a filter cannot read it.
+    pub(super) fn say_on_disk(&self, size: usize) {
+        if !self.on_disk_said.replace(true) {
+            log::operator(&format!(
+                "ai-tracing: a request body of {size} bytes was not traced: nginx has written it to disk; raise \
+                 client_body_buffer_size (Kong: KONG_NGINX_HTTP_CLIENT_BODY_BUFFER_SIZE=8m)"
+            ));
+        }
+    }
+
+    /// Says that WasmX gives each request an instance of its own: such an instance is configured, serves its request,
+    /// never ticks and is gone, with its trace. It has no memory, so the gateway's numbers choose who speaks.
+    pub(super) fn say_isolated(&self, now: u64) {
+        let ticks = self.last_tick.get() != 0 || now.saturating_sub(self.configured_at.get()) < NO_TICK_NS;
+        if !ticks && gateway::is_one_of_few() {
+            log::operator(
+                "ai-tracing: proxy_wasm_isolation is not none (each request gets an instance of its own): traces \
+                 cannot be sent; set it to none",
+            );
         }
     }
 

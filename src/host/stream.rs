@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::abi::{BufferType, MapType};
+use super::gateway::RequestIds;
 use super::hostcalls::{self, parse_pairs};
 use super::log;
 use super::root::Root;
@@ -38,14 +39,23 @@ impl Stream {
         }
         let pairs = hostcalls::header_pairs(MapType::RequestHeaders);
         let headers = parse_pairs(&pairs);
-        let at = Beginning { path: &path, headers: &headers, now: hostcalls::now(), context_id: self.id };
+        // Only WasmX needs them, because its randomness is weak.
+        let ids = if vm.host() == HostKind::WasmX { RequestIds::read() } else { RequestIds::default() };
+        let (now, gateway) = (hostcalls::now(), ids.as_ids());
+        let at = Beginning { path: &path, headers: &headers, now, context_id: self.id, gateway };
         self.call = Call::begin(&settings, &counters, &vm.shared, route, &at).ok().map(Box::new);
     }
 
     pub(super) fn request_body(&mut self, size: usize) {
         let Some(call) = self.call.as_mut().filter(|_| size > 0) else { return };
         let room = call.request_room();
-        read(BufferType::RequestBody, size, self.max_read, room, |piece| call.request_piece(piece));
+        let root = &self.root;
+        read(BufferType::RequestBody, size, self.max_read, room, |piece| {
+            if let Piece::Unread(size, Unread::OnDisk) = piece {
+                root.say_on_disk(size);
+            }
+            call.request_piece(piece);
+        });
     }
 
     pub(super) fn response_headers(&mut self, end_of_stream: bool) {
@@ -84,14 +94,20 @@ impl Stream {
     /// The exchange is over: on both hosts this is the one callback that always comes.
     pub(super) fn log(&mut self, vm: &Vm) {
         let Some(call) = self.call.take() else { return };
-        let details = if vm.host() == HostKind::Envoy && call.wants_details() {
-            hostcalls::property(&["response", "code_details"]).ok()
-        } else {
-            None
-        };
         let now = hostcalls::now();
+        let (mut details, mut gateway) = (None, Vec::new());
+        match vm.host() {
+            HostKind::Envoy if call.wants_details() => {
+                details = hostcalls::property(&["response", "code_details"]).ok();
+            }
+            HostKind::WasmX => {
+                gateway = vm.gateway.facts();
+                self.root.say_isolated(now);
+            }
+            _ => {}
+        }
         let details = details.as_deref().map(String::from_utf8_lossy);
-        if let Some(span) = call.finish(&End { now, details: details.as_deref() }) {
+        if let Some(span) = call.finish(&End { now, details: details.as_deref(), gateway: &gateway }) {
             if let Some((settings, _)) = self.root.settings() {
                 let size = span.len();
                 let line = || format!("ai-tracing: call of context {} traced, {size} bytes queued", self.id);
@@ -113,6 +129,10 @@ fn read(kind: BufferType, size: usize, max_read: Option<usize>, room: usize, mut
     };
     match hostcalls::buffer(kind, wanted) {
         Some(bytes) => take(Piece::Bytes(&bytes)),
+        // nginx keeps the body of a request in memory or on disk; of an answer it always has the piece at hand.
+        None if matches!(kind, BufferType::RequestBody) && max_read.is_some() => {
+            return take(Piece::Unread(size, Unread::OnDisk));
+        }
         None => return take(Piece::Unread(size, Unread::NotAvailable)),
     }
     if wanted < size {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
+use super::gateway::Gateway;
 use super::metrics::Metrics;
 use super::root::Root;
 use super::stream::Stream;
@@ -53,6 +54,8 @@ pub(super) struct Vm {
     pub shared: Shared,
     /// Host metrics.
     pub metrics: Metrics,
+    /// What is known of nginx and Kong.
+    pub gateway: Gateway,
 }
 
 /// Until a configuration says otherwise.
@@ -66,6 +69,7 @@ impl Vm {
             host: Cell::new(HostKind::Unknown),
             shared: Shared::new(DEFAULT_BUDGET),
             metrics: Metrics::default(),
+            gateway: Gateway::default(),
         })
     }
 

@@ -46,10 +46,10 @@ impl Default for IdSource {
 }
 
 impl IdSource {
-    /// Ids for a call that began at `now_ns` in the context `context_id`; `request` is what the host knows of it.
-    pub fn next(&mut self, now_ns: u64, context_id: u32, request: &[u8]) -> (TraceId, SpanId) {
+    /// Ids for a call that began at `now_ns` in the context `context_id`; `known_by` is what the host knows it by.
+    pub fn next(&mut self, now_ns: u64, context_id: u32, known_by: &[&[u8]]) -> (TraceId, SpanId) {
         self.made = self.made.wrapping_add(1);
-        let word = |part: u8| self.seed.hash_one((part, self.made, now_ns, context_id, request));
+        let word = |part: u8| self.seed.hash_one((part, self.made, now_ns, context_id, known_by));
         let (high, low) = (word(0), word(1));
         let trace = u128::from(high) << 64 | u128::from(low);
         // The span id is the trace id mixed once more (SplitMix64): as unique as that is.
@@ -80,16 +80,50 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    /// Ten million ids of 64 workers whose random seeds, counters, clocks and context ids are equal (containers that
+    /// were started together on WasmX): only what nginx knows the request by tells them apart.
     #[test]
-    fn calls_differ_also_where_all_but_one_input_is_equal() {
-        let source = IdSource::default();
-        let mut seen = HashSet::new();
-        for worker in 0..100_u32 {
-            // The same seed and counter in each "worker".
-            let mut same = IdSource { seed: source.seed.clone(), made: 0 };
-            let (trace, span) = same.next(1, 2, format!("request-{worker}").as_bytes());
-            assert!(seen.insert((trace, span)));
+    fn ten_million_ids_of_workers_with_equal_seeds_and_clocks_are_distinct() {
+        const WORKERS: u64 = 64;
+        const CALLS: u64 = 10_000_000 / WORKERS;
+        let seed = RandomState::new();
+        let (mut traces, mut spans) = (Vec::new(), Vec::new());
+        for worker in 0..WORKERS {
+            let mut source = IdSource { seed: seed.clone(), made: 0 };
+            for call in 0..CALLS {
+                // The clock counts milliseconds; a context id is used again by the next request.
+                let (now, context) = (1_795_318_280_000_000_000 + call / 8 * 1_000_000, 2);
+                // nginx's `$request_id` is random; here it is a number that each request has of its own.
+                let request = (worker * CALLS + call).to_be_bytes();
+                let connection = (call / 16).to_string();
+                let (trace, span) = source.next(now, context, &[b"", &request, connection.as_bytes()]);
+                traces.push(u128::from_be_bytes(trace.0));
+                spans.push(u64::from_be_bytes(span.0));
+            }
         }
+        assert_eq!((traces.len(), spans.len()), (10_000_000, 10_000_000));
+        traces.sort_unstable();
+        spans.sort_unstable();
+        assert!(traces.windows(2).all(|pair| pair.first() != pair.last()), "a trace id came twice");
+        assert!(spans.windows(2).all(|pair| pair.first() != pair.last()), "a span id came twice");
+    }
+
+    #[test]
+    fn each_thing_that_the_host_knows_makes_another_id() {
+        let seed = RandomState::new();
+        let id = |known_by: &[&[u8]]| IdSource { seed: seed.clone(), made: 0 }.next(1, 2, known_by);
+        let ids = [
+            id(&[b"", b"", b""]),
+            id(&[b"1", b"", b""]),
+            id(&[b"", b"1", b""]),
+            id(&[b"", b"", b"1"]),
+            id(&[b"", b"", b"11"]),
+        ];
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+    }
+
+    #[test]
+    fn an_id_is_never_zero() {
         assert_eq!(not_zero([0; 8]), [0, 0, 0, 0, 0, 0, 0, 1]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ai_tracing::call::{Beginning, Call, End, Piece, Shared, find_route};
+use ai_tracing::call::{Beginning, Call, End, GatewayIds, Piece, Shared, find_route};
 use ai_tracing::config::Settings;
 use ai_tracing::counters::Counters;
 use ai_tracing::export::otlp::{Resource, encode_batch};
@@ -50,7 +50,8 @@ impl<'a> Exchange<'a> {
         let route = find_route(self.path.as_bytes(), &settings, &counters).expect("an LLM path");
         let mut headers: Vec<Header<'_>> = vec![(b":method", b"POST")];
         headers.extend(self.request_headers.iter().map(|(k, v)| (k.as_bytes(), *v)));
-        let beginning = Beginning { path: self.path.as_bytes(), headers: &headers, now: NOW, context_id: 7 };
+        let (path, gateway) = (self.path.as_bytes(), GatewayIds::default());
+        let beginning = Beginning { path, headers: &headers, now: NOW, context_id: 7, gateway };
         let mut call =
             Call::begin(&settings, &counters, &Shared::new(settings.memory_budget), route, &beginning).expect("a POST");
         self.request.iter().for_each(|bytes| call.request_piece(Piece::Bytes(bytes)));
@@ -66,7 +67,7 @@ impl<'a> Exchange<'a> {
         if self.end_of_stream {
             call.response_ended();
         }
-        let end = End { now: NOW + 1_250_000_000, details: self.details };
+        let end = End { now: NOW + 1_250_000_000, details: self.details, gateway: &[] };
         let mut span = call.finish(&end).expect("a traced call");
         // Fields 1 and 2 are the ids: tag, length, 16 bytes; tag, length, 8 bytes.
         span[2..18].fill(1);

@@ -1,0 +1,85 @@
+//! What nginx and Kong say of a call, by properties that only WasmX has: whom it is for, and how long its upstream took.
+//!
+//! Asking must be silent: WasmX writes an error line for a property that it does not know, except below `ngx.`, where
+//! any variable of nginx may be asked for. So `kong.*` is asked for only where `ngx.kong_proxy_mode` tells that this is
+//! Kong and `kong.version` that it has such properties (3.6 and later).
+//! Properties: <https://developer.konghq.com/custom-plugins/wasm/>, variables: <https://nginx.org/en/docs/varindex.html>.
+
+use std::cell::OnceCell;
+
+use super::hostcalls::property;
+use crate::call::{GatewayFact, GatewayIds, upstream_time};
+
+/// What the gateway is, as far as it has been asked; one in a VM.
+#[derive(Debug, Default)]
+pub(super) struct Gateway {
+    /// The gateway has `kong.*` properties.
+    has_kong: OnceCell<bool>,
+    /// Kong's node id, which does not change.
+    node: OnceCell<Option<String>>,
+}
+
+/// What nginx knows a request by; empty where it does not say.
+#[derive(Debug, Default)]
+pub(super) struct RequestIds {
+    request: Vec<u8>,
+    connection: Vec<u8>,
+}
+
+impl RequestIds {
+    /// Asks nginx.
+    pub(super) fn read() -> Self {
+        let variable = |name| property(&["ngx", name]).unwrap_or_default();
+        Self { request: variable("request_id"), connection: variable("connection") }
+    }
+
+    /// The same, borrowed.
+    pub(super) fn as_ids(&self) -> GatewayIds<'_> {
+        GatewayIds { request: &self.request, connection: &self.connection }
+    }
+}
+
+impl Gateway {
+    /// What the gateway says of the call whose log phase this is.
+    pub(super) fn facts(&self) -> Vec<GatewayFact> {
+        let mut facts = Vec::with_capacity(6);
+        if self.has_kong() {
+            let named = |kind: &str| text(&format!("{kind}_name")).or_else(|| text(&format!("{kind}_id")));
+            let node = self.node.get_or_init(|| property(&["kong", "node", "id"]).ok().and_then(readable)).clone();
+            for (key, text) in [("kong_route", named("route")), ("kong_service", named("service")), ("kong_node", node)]
+            {
+                facts.extend(text.map(|text| (key, text.into())));
+            }
+        }
+        for key in ["upstream_connect_time", "upstream_header_time", "upstream_response_time"] {
+            let time = property(&["ngx", key]).ok().and_then(|value| upstream_time(&value));
+            facts.extend(time.map(|time| (key, time)));
+        }
+        facts
+    }
+
+    fn has_kong(&self) -> bool {
+        *self.has_kong.get_or_init(|| property(&["ngx", "kong_proxy_mode"]).is_ok() && text("version").is_some())
+    }
+}
+
+/// This request is the first on one of the first hundred connections since nginx began, or one of 4096: a line for each
+/// of these is seen by who tries, and fills no log.
+pub(super) fn is_one_of_few() -> bool {
+    let number = |name| property(&["ngx", name]).ok().and_then(readable).and_then(|text| text.parse::<u64>().ok());
+    let early = number("connection").is_some_and(|serial| serial <= 100) && number("connection_requests") == Some(1);
+    early || property(&["ngx", "request_id"]).is_ok_and(|id| id.starts_with(b"000"))
+}
+
+/// A property of Kong.
+fn text(name: &str) -> Option<String> {
+    property(&["kong", name]).ok().and_then(readable)
+}
+
+/// Longest value that is kept, bytes.
+const VALUE_MAX: usize = 200;
+
+fn readable(value: Vec<u8>) -> Option<String> {
+    let text = String::from_utf8(value).ok().filter(|text| !text.is_empty())?;
+    Some(crate::trace::truncate(&text, VALUE_MAX).to_owned())
+}
