@@ -3,7 +3,7 @@ CARGO ?= cargo
 WASM := target/wasm32-wasip1/release/ai_tracing.wasm
 MODULE := filters/ai-tracing.wasm
 
-.PHONY: help setup build demo test lint bench docs clean
+.PHONY: help setup build demo smoke test lint bench docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -17,6 +17,9 @@ build: setup ## build filters/ai-tracing.wasm
 
 demo: build ## seven calls through a real Envoy, and their traces
 	@$(CARGO) run --locked --quiet -p testkit --bin demo
+
+smoke: ## try a running gateway with the filter: make smoke BASE_URL=http://localhost:8000 (tests/kong/README.md)
+	@tests/kong/smoke.sh "$(BASE_URL)"
 
 test: build ## all tests: the core natively, the module in a real Envoy
 	$(CARGO) test --locked --workspace
@@ -33,7 +36,7 @@ bench: build ## what the filter costs, beside bare Envoy and a null tap
 	@$(CARGO) run --locked --quiet --profile tools -p testkit --bin bench
 
 docs: ## rewrite the parts of the documents that are made from the code
-	UPDATE_DOCS=1 $(CARGO) test --locked --test documents
+	UPDATE_DOCS=1 $(CARGO) test --locked --test documents --test schema
 
 clean: ## remove what was built and installed here
 	rm -rf target .venv $(MODULE) benches/null-tap/target

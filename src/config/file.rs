@@ -1,10 +1,12 @@
 //! The configuration as users write it: every key with its type, default and meaning.
 //!
-//! The field docs are the users' docs: the table in the README is made from them (`make docs`).
+//! The field docs are the users' docs: the table in the README and the schema that Kong checks configurations with
+//! (`filters/ai-tracing.meta.json`) are made from this table (`make docs`).
 
-use serde_json::value::RawValue;
 use std::fmt;
 
+#[cfg(not(target_family = "wasm"))]
+use super::schema::Property;
 use super::values::{Count, Flag, LogLevel, Shown, Words};
 use super::{Endpoint, EndpointError, Secret};
 use crate::json;
@@ -44,9 +46,9 @@ impl From<(&'static str, EndpointError)> for ConfigError {
     }
 }
 
-/// Declares the keys once: the struct, its defaults and how each is read.
+/// Declares the keys once: the struct, its defaults, the ranges of its counts and how each is read.
 macro_rules! config_keys {
-    ($($(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr;)*) => {
+    ($($(#[doc = $doc:literal])+ $key:ident: $kind:ty = $default:expr $(, within $range:expr)?;)*) => {
         /// The configuration, as parsed.
         #[derive(Debug, Clone)]
         pub struct ConfigFile {
@@ -69,8 +71,31 @@ macro_rules! config_keys {
             vec![$((stringify!($key), defaults.$key.shown(), concat!($($doc),+).trim_ascii())),*]
         }
 
+        /// Each key as a property of the schema.
+        #[cfg(not(target_family = "wasm"))]
+        pub(super) fn properties() -> Vec<(&'static str, Property)> {
+            let defaults = ConfigFile::default();
+            vec![$({
+                let mut property = Property::new(stringify!($key), &defaults.$key);
+                property.describe(concat!($($doc),+).trim_ascii());
+                $(property.limit($range);)?
+                (stringify!($key), property)
+            }),*]
+        }
+
         impl ConfigFile {
-            fn set(&mut self, key: &str, value: &RawValue) -> Result<(), ConfigError> {
+            fn check_ranges(&self) -> Result<(), ConfigError> {
+                let ranges = [$($((stringify!($key), self.$key, $range),)?)*];
+                for (key, Count(value), range) in ranges {
+                    if !range.contains(&value) {
+                        let problem = format!("must be {} to {}", range.start(), range.end());
+                        return Err(ConfigError::Value { key, problem });
+                    }
+                }
+                Ok(())
+            }
+
+            fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
                 match key {
                     $(stringify!($key) => self.$key = read(stringify!($key), value)?,)*
                     _ => return Err(ConfigError::UnknownKey(key.to_owned())),
@@ -80,6 +105,8 @@ macro_rules! config_keys {
         }
     };
 }
+
+const MIB: u64 = 1024 * 1024;
 
 config_keys! {
     /// `true` switches tracing on; while it is `false` the filter does nothing.
@@ -93,7 +120,7 @@ config_keys! {
     /// Envoy: name of the cluster to call; WasmX: address. Default: `host:port` of the endpoint.
     langfuse_upstream: Option<String> = None;
     /// Milliseconds that one export call may take (1 to 600000).
-    langfuse_timeout: Count = Count(5000);
+    langfuse_timeout: Count = Count(5000), within 1..=600_000;
     /// Environment of the traces: lower case letters, digits, `-` and `_`, at most 40. Default: `LANGFUSE_TRACING_ENVIRONMENT`, else `production`.
     environment: Option<String> = None;
     /// Release of the traces. Default: `LANGFUSE_RELEASE`, else none.
@@ -107,33 +134,33 @@ config_keys! {
     /// Paths that are not traced: equal, or a prefix that ends at a `/`.
     ignore_paths: Words = Words(["/v1/models", "/health", "/metrics", "/status"].map(str::to_owned).into());
     /// Bytes of a request body that are kept (at most 16 MiB); a longer input is cut there and its size recorded.
-    max_input_bytes: Count = Count(1024 * 1024);
+    max_input_bytes: Count = Count(1024 * 1024), within 0..=16 * MIB;
     /// Bytes of an answer that are kept (at most 16 MiB); a longer output is cut there and its size recorded.
-    max_output_bytes: Count = Count(1024 * 1024);
+    max_output_bytes: Count = Count(1024 * 1024), within 0..=16 * MIB;
     /// Largest piece of a body that is read at once on WasmX, in bytes; a larger one is passed over and its size recorded.
-    max_read: Count = Count(4 * 1024 * 1024);
+    max_read: Count = Count(4 * 1024 * 1024), within 0..=64 * MIB;
     /// Bytes that all captures and queues of one VM may hold; beyond it, calls are traced without content.
-    memory_budget: Count = Count(64 * 1024 * 1024);
+    memory_budget: Count = Count(64 * 1024 * 1024), within MIB..=1024 * MIB;
     /// `false`: where the provider states no usage, Langfuse must not estimate it (sends cost 0).
     estimate_usage: Flag = Flag(true);
     /// Traces that wait for export at the most; the oldest is dropped and counted.
-    queue_max_items: Count = Count(50_000);
+    queue_max_items: Count = Count(50_000), within 1..=1_000_000;
     /// Bytes of traces that wait for export at the most; the oldest is dropped and counted.
-    queue_max_bytes: Count = Count(32 * 1024 * 1024);
+    queue_max_bytes: Count = Count(32 * 1024 * 1024), within MIB..=1024 * MIB;
     /// Traces in one export call at the most.
-    batch_max_items: Count = Count(4000);
+    batch_max_items: Count = Count(4000), within 1..=10_000;
     /// Bytes of traces in one export call at the most; a single larger trace goes alone.
-    batch_max_bytes: Count = Count(1024 * 1024);
+    batch_max_bytes: Count = Count(1024 * 1024), within 1024..=64 * MIB;
     /// Milliseconds that a trace waits for others before it is sent.
-    batch_max_age: Count = Count(2000);
+    batch_max_age: Count = Count(2000), within 0..=600_000;
     /// Milliseconds for which a batch that Langfuse does not take is tried again before it is dropped and counted.
-    retry_max_age: Count = Count(300_000);
+    retry_max_age: Count = Count(300_000), within 0..=86_400_000;
     /// Accepted from configurations of the predecessor, without effect (as there).
     enabled: Option<Flag> = None;
 }
 
-fn read<'a, T: serde::Deserialize<'a>>(key: &'static str, value: &'a RawValue) -> Result<T, ConfigError> {
-    serde_json::from_str(value.get()).map_err(|error| {
+fn read<'a, T: serde::Deserialize<'a>>(key: &'static str, value: &'a str) -> Result<T, ConfigError> {
+    serde_json::from_str(value).map_err(|error| {
         // serde_json adds " at line 1 column 5", which means nothing for one value.
         let text = error.to_string();
         let problem = text.split(" at line ").next().unwrap_or_default().to_owned();
@@ -181,40 +208,27 @@ impl ConfigFile {
             if !KEYS.contains(&key.as_ref()) {
                 return Err(ConfigError::UnknownKey(key.chars().take(60).collect()));
             }
-            // Kong writes null for what is not set.
-            if !json::is_null(value.get().as_bytes()) {
+            // Kong writes null for what is not set, and Lua has one empty table: an empty list may come as `{}`.
+            let value = if is_empty_object(value.get()) { "[]" } else { value.get() };
+            if !json::is_null(value.as_bytes()) {
                 file.set(&key, value)?;
             }
         }
         file.check_ranges()?;
+        file.check_endpoint()?;
         Ok(file)
     }
 
-    fn check_ranges(&self) -> Result<(), ConfigError> {
-        const MIB: u64 = 1024 * 1024;
-        let ranges = [
-            ("langfuse_timeout", self.langfuse_timeout, 1, 600_000),
-            ("max_input_bytes", self.max_input_bytes, 0, 16 * MIB),
-            ("max_output_bytes", self.max_output_bytes, 0, 16 * MIB),
-            ("max_read", self.max_read, 0, 64 * MIB),
-            ("memory_budget", self.memory_budget, MIB, 1024 * MIB),
-            ("queue_max_items", self.queue_max_items, 1, 1_000_000),
-            ("queue_max_bytes", self.queue_max_bytes, MIB, 1024 * MIB),
-            ("batch_max_items", self.batch_max_items, 1, 10_000),
-            ("batch_max_bytes", self.batch_max_bytes, 1024, 64 * MIB),
-            ("batch_max_age", self.batch_max_age, 0, 600_000),
-            ("retry_max_age", self.retry_max_age, 0, 86_400_000),
-        ];
-        for (key, Count(value), min, max) in ranges {
-            if !(min..=max).contains(&value) {
-                return Err(ConfigError::Value { key, problem: format!("must be {min} to {max}") });
-            }
-        }
+    fn check_endpoint(&self) -> Result<(), ConfigError> {
         if let Some(url) = &self.langfuse_endpoint {
             Endpoint::parse(url).map_err(|error| ConfigError::from(("langfuse_endpoint", error)))?;
         }
         Ok(())
     }
+}
+
+fn is_empty_object(json: &str) -> bool {
+    json.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inside| inside.trim().is_empty())
 }
 
 /// The known key that most resembles `key`, if one does.
@@ -259,6 +273,14 @@ mod tests {
         let quoted = serde_json::to_string(text).unwrap();
         assert_eq!(ConfigFile::parse(quoted.as_bytes()).unwrap().langfuse_timeout, Count(250));
         assert_eq!(ConfigFile::parse(b"").unwrap().langfuse_enabled, Flag(false));
+    }
+
+    #[test]
+    fn an_empty_list_may_be_written_as_luas_empty_table() {
+        let file = ConfigFile::parse(br#"{"ignore_paths":{},"tags":[]}"#).unwrap();
+        assert_eq!((file.ignore_paths, file.tags), (Words(Vec::new()), Words(Vec::new())));
+        assert_eq!(error(r#"{"tags":{"a":"b"}}"#), "tags: must be a list of strings");
+        assert_eq!(error(r#"{"release":{}}"#), "release: must be a string");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod endpoint;
 mod file;
+#[cfg(not(target_family = "wasm"))]
+pub mod schema;
 mod secret;
 mod values;
 
