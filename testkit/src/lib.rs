@@ -25,6 +25,7 @@ pub mod http1;
 pub mod interrupt;
 pub mod langfuse;
 mod server;
+pub mod smoke;
 pub mod tree;
 pub mod upstream;
 mod waiting;

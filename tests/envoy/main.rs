@@ -22,3 +22,4 @@ mod load;
 mod rig;
 mod secrets;
 mod shipped;
+mod smoke;

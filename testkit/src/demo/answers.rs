@@ -10,7 +10,7 @@ const MODEL: &str = "gpt-4-0613";
 const PACE: Duration = Duration::from_millis(30);
 
 /// The answer to a call of the demo, told by its question.
-pub(super) fn answer(request: &Received) -> Option<Script> {
+pub(crate) fn answer(request: &Received) -> Option<Script> {
     let body: Value = serde_json::from_slice(request.body.as_deref()?).ok()?;
     let question = body["messages"][0]["content"].as_str()?;
     Some(match question {
@@ -27,7 +27,8 @@ pub(super) fn answer(request: &Received) -> Option<Script> {
     })
 }
 
-fn said(text: &str, prompt: u64, completion: u64) -> Script {
+/// A whole answer with this text and usage.
+pub(crate) fn said(text: &str, prompt: u64, completion: u64) -> Script {
     whole(&json!({"role": "assistant", "content": text}), "stop", prompt, completion)
 }
 

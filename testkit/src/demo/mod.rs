@@ -4,7 +4,7 @@
 //! With LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY, LANGFUSE_BASE_URL and UPSTREAM all set the real ones are used; traces
 //! cannot be read back then, so delivery is read from the filter's counters in Envoy.
 
-mod answers;
+pub(crate) mod answers;
 mod calls;
 mod outcome;
 mod setting;

@@ -23,7 +23,7 @@ pub struct Received {
 }
 
 impl Received {
-    pub(super) fn new(head: RequestHead, body: Vec<u8>) -> Self {
+    pub(crate) fn new(head: RequestHead, body: Vec<u8>) -> Self {
         Self {
             method: head.method,
             path: head.target,
