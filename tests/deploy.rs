@@ -118,6 +118,25 @@ fn every_configuration_passes_schema_and_parser() {
     }
 }
 
+/// The smoke kit's own configuration, with what the script fills in.
+#[test]
+fn the_smoke_kits_configuration_passes_schema_and_parser() {
+    let mut text = read("tests/kong/smoke/kong.yml");
+    for (place, value) in [
+        ("@UPSTREAM@", "127.0.0.1:9101"),
+        ("@LANGFUSE@", "127.0.0.1:9102"),
+        ("@PUBLIC_KEY@", "pk-lf-testkit"),
+        ("@SECRET_KEY@", "sk-lf-testkit"),
+    ] {
+        assert!(text.contains(place), "{place}");
+        text = text.replace(place, value);
+    }
+    let file: Value = serde_saphyr::from_str(&text).unwrap();
+    let chains = chains(&file);
+    assert_eq!(chains.len(), 1);
+    assert!(Schema::new().agrees(&chains[0].1["filters"][0]["config"]));
+}
+
 /// The names `KONG_…` in `text`.
 fn variables(text: &str) -> BTreeSet<String> {
     let names = text.match_indices("KONG_").map(|(at, _)| {
