@@ -33,10 +33,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Shared state with a budget of `memory` bytes.
+    /// Shared state with a budget of `memory` bytes, and ids from this randomness.
     #[must_use]
-    pub fn new(memory: usize) -> Self {
-        Self { budget: Budget::new(memory), ids: Rc::default() }
+    pub fn new(memory: usize, seed: [u64; 2]) -> Self {
+        Self { budget: Budget::new(memory), ids: Rc::new(RefCell::new(IdSource::new(seed))) }
     }
 }
 
@@ -141,7 +141,7 @@ impl Call {
         let request_id = headers::find(at.headers, "x-request-id");
         let known_by = [request_id.unwrap_or_default(), at.gateway.request, at.gateway.connection];
         let (trace_id, span_id) = shared.ids.try_borrow_mut().map_or_else(
-            |_| IdSource::default().next(at.now, at.context_id, &known_by),
+            |_| IdSource::new([0, 0]).next(at.now, at.context_id, &known_by),
             |mut ids| ids.next(at.now, at.context_id, &known_by),
         );
         let path = String::from_utf8_lossy(without_query(at.path));

@@ -45,6 +45,14 @@ pub(super) enum Severity {
 /// Metric types (`proxy_metric_type_t`).
 pub(super) const METRIC_COUNTER: u32 = 0;
 
+// Rust's own ways to these panic or exit where the host fails them.
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    pub(super) fn random_get(bytes: *mut u8, len: usize) -> u32;
+    pub(super) safe fn environ_sizes_get(count: &mut usize, size: &mut usize) -> u32;
+    pub(super) fn environ_get(pointers: *mut *mut u8, bytes: *mut u8) -> u32;
+}
+
 // `proxy_get_log_level` must never be among these: WasmX declares it with another type and does not load the module.
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {

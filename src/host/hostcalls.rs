@@ -1,6 +1,7 @@
 //! What the filter asks of the host, safe: every status other than OK is "none", every value is bytes.
 
 use std::alloc::{Layout, alloc};
+use std::cell::Cell;
 use std::ptr;
 
 use super::abi::{self, BufferType, MapType, OK, Severity};
@@ -32,11 +33,44 @@ fn receive(call: impl FnOnce(&mut *mut u8, &mut usize) -> u32) -> Result<Vec<u8>
     Ok(unsafe { Vec::from_raw_parts(data, len, len) })
 }
 
-/// Nanoseconds since 1970; 0 where the host does not say.
+/// Nanoseconds since 1970; the last time known (0 at first) where the host does not say: a time that falls back to
+/// nothing would end a call that is under way.
 pub(super) fn now() -> u64 {
+    thread_local!(static LAST: Cell<u64> = const { Cell::new(0) });
     let mut time = 0;
-    abi::proxy_get_current_time_nanoseconds(&mut time);
-    time
+    if abi::proxy_get_current_time_nanoseconds(&mut time) == OK && time != 0 {
+        LAST.set(time);
+    }
+    LAST.get()
+}
+
+/// Randomness of the host (weak on WasmX); none of it where the host has none.
+pub(super) fn random() -> [u64; 2] {
+    let mut bytes = [0; 16];
+    // SAFETY: pointer and length are those of the array.
+    if unsafe { abi::random_get(bytes.as_mut_ptr(), bytes.len()) } != OK {
+        return [0, 0];
+    }
+    let both = u128::from_le_bytes(bytes);
+    [u64::try_from(both >> 64).unwrap_or_default(), u64::try_from(both & u128::from(u64::MAX)).unwrap_or_default()]
+}
+
+/// A variable of the module's environment; none where it is not set, not UTF-8, or the host has no environment.
+pub(super) fn variable(name: &str) -> Option<String> {
+    /// Larger ones are a host's mistake.
+    const LONGEST: usize = 1024 * 1024;
+    let (mut count, mut size) = (0, 0);
+    if abi::environ_sizes_get(&mut count, &mut size) != OK || count > LONGEST || size > LONGEST {
+        return None;
+    }
+    let (mut pointers, mut bytes) = (vec![ptr::null_mut(); count], vec![0_u8; size]);
+    // SAFETY: the host writes `count` pointers and `size` bytes, as it has just said.
+    if unsafe { abi::environ_get(pointers.as_mut_ptr(), bytes.as_mut_ptr()) } != OK {
+        return None;
+    }
+    // NAME=value, each with a zero byte behind it.
+    let value = |line: &[u8]| Some(line.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?.to_owned());
+    bytes.split(|byte| *byte == 0).find_map(value).and_then(|value| String::from_utf8(value).ok())
 }
 
 /// Writes a line to the gateway's log.

@@ -92,7 +92,7 @@ impl Root {
     pub(super) fn configure(&self, vm: &Vm, size: usize) -> bool {
         self.configured_at.set(hostcalls::now());
         let bytes = if size == 0 { None } else { hostcalls::buffer(BufferType::PluginConfiguration, size) };
-        let accepted = match Settings::load(&bytes.unwrap_or_default(), &|name| std::env::var(name).ok()) {
+        let accepted = match Settings::load(&bytes.unwrap_or_default(), &hostcalls::variable) {
             Ok(settings) => {
                 self.apply(vm, settings);
                 true

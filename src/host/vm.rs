@@ -67,7 +67,7 @@ impl Vm {
             roots: RefCell::default(),
             streams: RefCell::default(),
             host: Cell::new(HostKind::Unknown),
-            shared: Shared::new(DEFAULT_BUDGET),
+            shared: Shared::new(DEFAULT_BUDGET, hostcalls::random()),
             metrics: Metrics::default(),
             gateway: Gateway::default(),
         })

@@ -5,7 +5,7 @@
 //! request (its id and connection).
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// 16 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,22 +34,27 @@ impl fmt::Debug for SpanId {
 /// Makes ids; one in a VM.
 #[derive(Debug)]
 pub struct IdSource {
-    /// Keyed by the VM's randomness.
-    seed: RandomState,
+    /// The VM's randomness.
+    seed: [u64; 2],
     made: u64,
 }
 
-impl Default for IdSource {
-    fn default() -> Self {
-        Self { seed: RandomState::new(), made: 0 }
-    }
-}
-
 impl IdSource {
+    /// A source whose ids depend on `seed`.
+    #[must_use]
+    pub fn new(seed: [u64; 2]) -> Self {
+        Self { seed, made: 0 }
+    }
+
     /// Ids for a call that began at `now_ns` in the context `context_id`; `known_by` is what the host knows it by.
     pub fn next(&mut self, now_ns: u64, context_id: u32, known_by: &[&[u8]]) -> (TraceId, SpanId) {
         self.made = self.made.wrapping_add(1);
-        let word = |part: u8| self.seed.hash_one((part, self.made, now_ns, context_id, known_by));
+        let word = |part: u8| {
+            // SipHash: what a caller can choose (a request id) must not be able to make two ids equal.
+            let mut hasher = DefaultHasher::new();
+            (self.seed, part, self.made, now_ns, context_id, known_by).hash(&mut hasher);
+            hasher.finish()
+        };
         let (high, low) = (word(0), word(1));
         let trace = u128::from(high) << 64 | u128::from(low);
         // The span id is the trace id mixed once more (SplitMix64): as unique as that is.
@@ -86,10 +91,10 @@ mod tests {
     fn ten_million_ids_of_workers_with_equal_seeds_and_clocks_are_distinct() {
         const WORKERS: u64 = 64;
         const CALLS: u64 = 10_000_000 / WORKERS;
-        let seed = RandomState::new();
+        let seed = [1, 2];
         let (mut traces, mut spans) = (Vec::new(), Vec::new());
         for worker in 0..WORKERS {
-            let mut source = IdSource { seed: seed.clone(), made: 0 };
+            let mut source = IdSource::new(seed);
             for call in 0..CALLS {
                 // The clock counts milliseconds; a context id is used again by the next request.
                 let (now, context) = (1_795_318_280_000_000_000 + call / 8 * 1_000_000, 2);
@@ -110,14 +115,14 @@ mod tests {
 
     #[test]
     fn each_thing_that_the_host_knows_makes_another_id() {
-        let seed = RandomState::new();
-        let id = |known_by: &[&[u8]]| IdSource { seed: seed.clone(), made: 0 }.next(1, 2, known_by);
+        let id = |known_by: &[&[u8]]| IdSource::new([1, 2]).next(1, 2, known_by);
         let ids = [
             id(&[b"", b"", b""]),
             id(&[b"1", b"", b""]),
             id(&[b"", b"1", b""]),
             id(&[b"", b"", b"1"]),
             id(&[b"", b"", b"11"]),
+            IdSource::new([1, 3]).next(1, 2, &[b"", b"", b""]),
         ];
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
     }

@@ -53,7 +53,8 @@ impl<'a> Exchange<'a> {
         let (path, gateway) = (self.path.as_bytes(), GatewayIds::default());
         let beginning = Beginning { path, headers: &headers, now: NOW, context_id: 7, gateway };
         let mut call =
-            Call::begin(&settings, &counters, &Shared::new(settings.memory_budget), route, &beginning).expect("a POST");
+            Call::begin(&settings, &counters, &Shared::new(settings.memory_budget, [1, 2]), route, &beginning)
+                .expect("a POST");
         self.request.iter().for_each(|bytes| call.request_piece(Piece::Bytes(bytes)));
         if let Some(status) = self.status {
             let status = status.to_string();

@@ -1,0 +1,21 @@
+//! The built `filters/ai-tracing.wasm` in the in-process host: Envoy's and WasmX's rules to the letter, a simulated
+//! clock, and every answer that a host or Langfuse may give. `make build` makes the module.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests"
+)]
+
+mod answers;
+mod cassettes;
+mod exchanges;
+#[path = "../support/expectation.rs"]
+mod expectation;
+mod lifecycle;
+mod rig;
+mod statuses;
