@@ -8,21 +8,35 @@ use wasmi::{CompilationMode, Config, Engine, Linker};
 use crate::guest::Link;
 use crate::imports::{import_rule, linker};
 use crate::law::Rule;
-use crate::phase::Phase;
 
-/// Callbacks that WasmX calls without asking whether they exist.
-const CALLBACKS: [Phase; 11] = [
-    Phase::Create,
-    Phase::VmStart,
-    Phase::Configure,
-    Phase::Tick,
-    Phase::CallAnswer,
-    Phase::RequestHeaders,
-    Phase::RequestBody,
-    Phase::ResponseHeaders,
-    Phase::ResponseBody,
-    Phase::Log,
-    Phase::Delete,
+/// The callbacks that the Rust SDK exports. WasmX crashes on a module without "the optional ones"; which those are was not
+/// measured, so a module must have them all.
+const CALLBACKS: [&str; 25] = [
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_done",
+    "proxy_on_downstream_connection_close",
+    "proxy_on_downstream_data",
+    "proxy_on_foreign_function",
+    "proxy_on_grpc_close",
+    "proxy_on_grpc_receive",
+    "proxy_on_grpc_receive_initial_metadata",
+    "proxy_on_grpc_receive_trailing_metadata",
+    "proxy_on_http_call_response",
+    "proxy_on_log",
+    "proxy_on_new_connection",
+    "proxy_on_queue_ready",
+    "proxy_on_request_body",
+    "proxy_on_request_headers",
+    "proxy_on_request_trailers",
+    "proxy_on_response_body",
+    "proxy_on_response_headers",
+    "proxy_on_response_trailers",
+    "proxy_on_tick",
+    "proxy_on_upstream_connection_close",
+    "proxy_on_upstream_data",
+    "proxy_on_vm_start",
 ];
 const ABI_VERSIONS: [&str; 3] = ["proxy_abi_version_0_1_0", "proxy_abi_version_0_2_0", "proxy_abi_version_0_2_1"];
 
@@ -90,7 +104,7 @@ impl Module {
     }
 
     fn lacks_callback(&self) -> Option<(Rule, String)> {
-        let missing = CALLBACKS.iter().find(|phase| !self.exports(phase.export()))?;
-        Some((Rule::CallbackMissing, missing.export().to_owned()))
+        let missing = CALLBACKS.iter().find(|name| !self.exports(name))?;
+        Some((Rule::CallbackMissing, (*missing).to_owned()))
     }
 }

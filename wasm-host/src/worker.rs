@@ -25,6 +25,8 @@ pub struct Worker {
     pub(crate) main: Option<usize>,
     /// The process is dead, by this rule.
     pub(crate) dead: Option<Rule>,
+    /// How often an instance trapped.
+    pub(crate) traps: usize,
     /// Quitting: no ticks, no answers, no new requests.
     pub(crate) exiting: bool,
     /// Envoy: the VM has trapped, and the failure policy counts.
@@ -47,6 +49,7 @@ impl Worker {
             instances: Vec::new(),
             main: None,
             dead: None,
+            traps: 0,
             exiting: false,
             vm_failed: false,
         };

@@ -20,6 +20,17 @@ const CALLBACKS: &[(&str, usize, Option<u32>)] = &[
     ("proxy_on_log", 1, None),
     ("proxy_on_done", 1, Some(1)),
     ("proxy_on_delete", 1, None),
+    ("proxy_on_new_connection", 1, Some(0)),
+    ("proxy_on_downstream_data", 3, Some(0)),
+    ("proxy_on_downstream_connection_close", 2, None),
+    ("proxy_on_upstream_data", 3, Some(0)),
+    ("proxy_on_upstream_connection_close", 2, None),
+    ("proxy_on_queue_ready", 2, None),
+    ("proxy_on_grpc_receive_initial_metadata", 3, None),
+    ("proxy_on_grpc_receive", 3, None),
+    ("proxy_on_grpc_receive_trailing_metadata", 3, None),
+    ("proxy_on_grpc_close", 3, None),
+    ("proxy_on_foreign_function", 3, None),
 ];
 
 /// Host calls that these tests make: their parameters, `l` for 64 bits.
