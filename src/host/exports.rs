@@ -31,6 +31,7 @@ extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_vm_start(_root: u32, _size: usize) -> u32 {
+    Vm::get().start();
     1
 }
 

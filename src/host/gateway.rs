@@ -7,16 +7,17 @@
 
 use std::cell::OnceCell;
 
+use super::abi::NOT_FOUND;
 use super::hostcalls::property;
 use crate::call::{GatewayFact, GatewayIds, upstream_time};
 
-/// What the gateway is, as far as it has been asked; one in a VM.
+/// What the gateway is, as far as it has been asked; one in a VM. Only what it answered is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Gateway {
     /// The gateway has `kong.*` properties.
     has_kong: OnceCell<bool>,
     /// Kong's node id, which does not change.
-    node: OnceCell<Option<String>>,
+    node: OnceCell<String>,
 }
 
 /// What nginx knows a request by; empty where it does not say.
@@ -40,17 +41,20 @@ impl RequestIds {
 }
 
 impl Gateway {
-    /// What the gateway says of the call whose log phase this is.
-    pub(super) fn facts(&self) -> Vec<GatewayFact> {
-        let mut facts = Vec::with_capacity(6);
-        if self.has_kong() {
-            let named = |kind: &str| text(&format!("{kind}_name")).or_else(|| text(&format!("{kind}_id")));
-            let node = self.node.get_or_init(|| property(&["kong", "node", "id"]).ok().and_then(readable)).clone();
-            for (key, text) in [("kong_route", named("route")), ("kong_service", named("service")), ("kong_node", node)]
-            {
-                facts.extend(text.map(|text| (key, text.into())));
-            }
+    /// The route and service of the request whose headers these are. Kong forgets them before the log phase.
+    pub(super) fn route(&self) -> Vec<GatewayFact> {
+        if !self.has_kong() {
+            return Vec::new();
         }
+        let named = |kind: &str| text(&format!("{kind}_name")).or_else(|| text(&format!("{kind}_id")));
+        let both = [("kong_route", named("route")), ("kong_service", named("service"))];
+        both.into_iter().filter_map(|(key, name)| Some((key, name?.into()))).collect()
+    }
+
+    /// What else the gateway says of the call whose log phase this is.
+    pub(super) fn facts(&self) -> Vec<GatewayFact> {
+        let mut facts = Vec::with_capacity(4);
+        facts.extend(self.node().map(|node| ("kong_node", node.into())));
         for key in ["upstream_connect_time", "upstream_header_time", "upstream_response_time"] {
             let time = property(&["ngx", key]).ok().and_then(|value| upstream_time(&value));
             facts.extend(time.map(|time| (key, time)));
@@ -58,8 +62,28 @@ impl Gateway {
         facts
     }
 
+    fn node(&self) -> Option<String> {
+        if !self.has_kong() {
+            return None;
+        }
+        if self.node.get().is_none() {
+            let node = property(&["kong", "node", "id"]).ok().and_then(readable)?;
+            return Some(self.node.get_or_init(|| node).clone());
+        }
+        self.node.get().cloned()
+    }
+
     fn has_kong(&self) -> bool {
-        *self.has_kong.get_or_init(|| property(&["ngx", "kong_proxy_mode"]).is_ok() && text("version").is_some())
+        if let Some(known) = self.has_kong.get() {
+            return *known;
+        }
+        let has = match property(&["ngx", "kong_proxy_mode"]).and_then(|_| property(&["kong", "version"])) {
+            Ok(_) => true,
+            Err(NOT_FOUND) => false,
+            // It could not say just now.
+            Err(_) => return false,
+        };
+        *self.has_kong.get_or_init(|| has)
     }
 }
 

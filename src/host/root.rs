@@ -23,8 +23,6 @@ const REMIND_NS: u64 = 60_000 * MS;
 const REFUSED_MAX: u32 = 5;
 /// Notes of the exporter that are logged a minute.
 const NOTES_MAX: u32 = 6;
-/// A root that has not ticked for so long since its configuration does not tick at all.
-const NO_TICK_NS: u64 = 5 * TICK_MS as u64 * MS;
 
 /// What a configured root works with.
 #[derive(Debug)]
@@ -44,8 +42,6 @@ pub(super) struct Root {
     problem: RefCell<Option<String>>,
     counters: Rc<Counters>,
     ticking: Cell<bool>,
-    configured_at: Cell<u64>,
-    /// 0 before the first.
     last_tick: Cell<u64>,
     /// The next tick says where traces go.
     announce: Cell<bool>,
@@ -67,7 +63,6 @@ impl Root {
             problem: RefCell::default(),
             counters: Rc::default(),
             ticking: Cell::new(false),
-            configured_at: Cell::new(0),
             last_tick: Cell::new(0),
             announce: Cell::new(false),
             on_disk_said: Cell::new(false),
@@ -90,11 +85,11 @@ impl Root {
 
     /// Takes the configuration; false where Envoy should refuse it. May be called again: the last one counts.
     pub(super) fn configure(&self, vm: &Vm, size: usize) -> bool {
-        self.configured_at.set(hostcalls::now());
         let bytes = if size == 0 { None } else { hostcalls::buffer(BufferType::PluginConfiguration, size) };
-        let accepted = match Settings::load(&bytes.unwrap_or_default(), &hostcalls::variable) {
+        let bytes = bytes.unwrap_or_default();
+        let accepted = match Settings::load(&bytes, &hostcalls::variable) {
             Ok(settings) => {
-                self.apply(vm, settings);
+                self.apply(vm, settings, &bytes);
                 true
             }
             Err(error) => {
@@ -110,7 +105,7 @@ impl Root {
         accepted
     }
 
-    fn apply(&self, vm: &Vm, settings: Settings) {
+    fn apply(&self, vm: &Vm, settings: Settings, text: &[u8]) {
         vm.shared.budget.set_limit(settings.memory_budget);
         settings.warnings.iter().for_each(|warning| log::operator(&format!("ai-tracing: {warning}")));
         let target = match &settings.activation {
@@ -118,9 +113,7 @@ impl Root {
             Activation::Incomplete(problem) => return self.disable(problem.clone()),
             Activation::Off => {
                 self.replace(None);
-                return log::line(settings.log_level, LogLevel::Info, || {
-                    "ai-tracing: langfuse_enabled is false: nothing is traced".to_owned()
-                });
+                return say_off(&settings, text);
             }
         };
         self.announce.set(true);
@@ -174,6 +167,10 @@ impl Root {
             return;
         }
         self.last_tick.set(now);
+        // What an instance of one request began would die with it.
+        if !vm.is_lasting() {
+            return;
+        }
         self.announce();
         self.export(vm, now);
         self.remind(now);
@@ -182,7 +179,7 @@ impl Root {
         }
     }
 
-    /// Says where traces go: at the first tick, not in on_configure, which runs for every request where WasmX isolates
+    /// Says where traces go: with a tick, not in on_configure, which runs for every request where WasmX isolates
     /// instances.
     fn announce(&self) {
         if self.announce.replace(false)
@@ -249,14 +246,13 @@ impl Root {
         }
     }
 
-    /// Says that WasmX gives each request an instance of its own: such an instance is configured, serves its request,
-    /// never ticks and is gone, with its trace. It has no memory, so the gateway's numbers choose who speaks.
-    pub(super) fn say_isolated(&self, now: u64) {
-        let ticks = self.last_tick.get() != 0 || now.saturating_sub(self.configured_at.get()) < NO_TICK_NS;
-        if !ticks && gateway::is_one_of_few() {
+    /// Says that WasmX may be giving each request an instance of its own, with which its trace is gone. Such an instance
+    /// has no memory, so the gateway's numbers choose who speaks; it cannot know more than that it was not there before.
+    pub(super) fn say_isolated(vm: &Vm) {
+        if vm.may_be_isolated() && gateway::is_one_of_few() {
             log::operator(
-                "ai-tracing: proxy_wasm_isolation is not none (each request gets an instance of its own): traces \
-                 cannot be sent; set it to none",
+                "ai-tracing: this request has an instance of its own: the gateway has just made the filter anew, or \
+                 proxy_wasm_isolation is not none, and then no trace can be sent; set it to none",
             );
         }
     }
@@ -296,6 +292,19 @@ impl Root {
             log::operator(&format!("ai-tracing: root context {} ends with {pending} traces not sent", self.id));
         }
     }
+}
+
+/// Says that nothing is traced: aloud where the configuration says something, but not that.
+fn say_off(settings: &Settings, text: &[u8]) {
+    if !text.trim_ascii().is_empty() && memchr::memmem::find(text, b"langfuse_enabled").is_none() {
+        return log::operator(
+            "ai-tracing: nothing is traced: the configuration does not set langfuse_enabled (in Kong, PATCH replaces the \
+             whole config of a filter)",
+        );
+    }
+    log::line(settings.log_level, LogLevel::Info, || {
+        "ai-tracing: langfuse_enabled is false: nothing is traced".to_owned()
+    });
 }
 
 /// Words a note of the exporter.

@@ -8,7 +8,7 @@ use super::hostcalls::{self, parse_pairs};
 use super::log;
 use super::root::Root;
 use super::vm::{HostKind, Vm};
-use crate::call::{Beginning, Call, End, Piece, Unread, find_route};
+use crate::call::{Beginning, Call, End, GatewayFact, Piece, Unread, find_route};
 use crate::config::LogLevel;
 
 /// Bytes of one piece that are read on Envoy. Pieces are of 1 MiB at the most, unless another filter buffers bodies.
@@ -19,13 +19,15 @@ pub(super) struct Stream {
     id: u32,
     root: Rc<Root>,
     call: Option<Box<Call>>,
+    /// What Kong says of the call's route.
+    route: Vec<GatewayFact>,
     /// Largest piece that may be read on WasmX; none on Envoy, which may be asked for a part.
     max_read: Option<usize>,
 }
 
 impl Stream {
     pub(super) fn new(id: u32, root: Rc<Root>) -> Self {
-        Self { id, root, call: None, max_read: None }
+        Self { id, root, call: None, route: Vec::new(), max_read: None }
     }
 
     /// The path decides whether the call may be traced; the other headers are read only then.
@@ -44,6 +46,9 @@ impl Stream {
         let (now, gateway) = (hostcalls::now(), ids.as_ids());
         let at = Beginning { path: &path, headers: &headers, now, context_id: self.id, gateway };
         self.call = Call::begin(&settings, &counters, &vm.shared, route, &at).ok().map(Box::new);
+        if self.call.is_some() && vm.host() == HostKind::WasmX {
+            self.route = vm.gateway.route();
+        }
     }
 
     pub(super) fn request_body(&mut self, size: usize) {
@@ -101,8 +106,9 @@ impl Stream {
                 details = hostcalls::property(&["response", "code_details"]).ok();
             }
             HostKind::WasmX => {
-                gateway = vm.gateway.facts();
-                self.root.say_isolated(now);
+                gateway = std::mem::take(&mut self.route);
+                gateway.extend(vm.gateway.facts());
+                Root::say_isolated(vm);
             }
             _ => {}
         }

@@ -50,6 +50,11 @@ pub(super) struct Vm {
     roots: ById<Rc<Root>>,
     streams: ById<Rc<RefCell<Stream>>>,
     host: Cell<HostKind>,
+    /// The host has started this VM (`on_vm_start`), which WasmX does not do where it re-creates an instance.
+    started: Cell<bool>,
+    /// Streams that began in this VM, and whether one has ended in it.
+    streams_begun: Cell<u64>,
+    stream_ended: Cell<bool>,
     /// Budget and ids.
     pub shared: Shared,
     /// Host metrics.
@@ -67,6 +72,9 @@ impl Vm {
             roots: RefCell::default(),
             streams: RefCell::default(),
             host: Cell::new(HostKind::Unknown),
+            started: Cell::new(false),
+            streams_begun: Cell::new(0),
+            stream_ended: Cell::new(false),
             shared: Shared::new(DEFAULT_BUDGET, hostcalls::random()),
             metrics: Metrics::default(),
             gateway: Gateway::default(),
@@ -88,6 +96,7 @@ impl Vm {
             }
             return;
         }
+        self.streams_begun.set(self.streams_begun.get().saturating_add(1));
         let Some(root) = self.root(root).filter(|root| root.is_tracing()) else { return };
         if let Ok(mut streams) = self.streams.try_borrow_mut() {
             streams.insert(id, Rc::new(RefCell::new(Stream::new(id, root))));
@@ -112,10 +121,27 @@ impl Vm {
     /// Ends a context.
     pub(super) fn delete(&self, id: u32) {
         let stream = self.streams.try_borrow_mut().ok().and_then(|mut streams| streams.remove(&id));
-        if stream.is_none() {
-            let root = self.roots.try_borrow_mut().ok().and_then(|mut roots| roots.remove(&id));
-            drop(root);
+        let root =
+            if stream.is_some() { None } else { self.roots.try_borrow_mut().ok().and_then(|mut it| it.remove(&id)) };
+        if root.is_none() {
+            self.stream_ended.set(true);
         }
+    }
+
+    /// The host starts the VM.
+    pub(super) fn start(&self) {
+        self.started.set(true);
+    }
+
+    /// This VM outlives its requests: the host has started it, or one of its streams has ended and it is still called.
+    /// With an isolation other than `none`, WasmX makes an instance for each request, which ticks as long as that lasts.
+    pub(super) fn is_lasting(&self) -> bool {
+        self.started.get() || self.stream_ended.get()
+    }
+
+    /// This VM may have been made for its one stream.
+    pub(super) fn may_be_isolated(&self) -> bool {
+        !self.is_lasting() && self.streams_begun.get() == 1
     }
 
     /// Which host this is, as far as it is known.

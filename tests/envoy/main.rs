@@ -19,6 +19,8 @@ mod configuration;
 mod expectation;
 mod export;
 mod load;
+#[path = "../support/replay.rs"]
+mod replay;
 mod rig;
 mod secrets;
 mod shipped;

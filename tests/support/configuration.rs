@@ -78,7 +78,7 @@ pub(crate) fn configs(body: &Value) -> Vec<Value> {
         Value::Object(members) if members.get("name").is_some_and(|name| name == "ai-tracing") => {
             members.get("config").cloned().into_iter().collect()
         }
-        // A part of one, to be merged into what is stored.
+        // What a PATCH puts in place of what is stored: Kong merges a plugin's record, not a filter's JSON.
         Value::Object(members) if members.len() == 1 && members.contains_key("config") => {
             vec![members["config"].clone()]
         }

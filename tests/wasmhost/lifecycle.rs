@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use testkit::langfuse::Span;
 use wasm_host::{
-    Answer, Author, Callout, Ending, Framing, Isolation, Kong, Level, Personality, Response, Rule, Setup, Worker,
+    Answer, Author, Callout, Ending, Exchange, Framing, Isolation, Kong, Level, Personality, Response, Rule, Setup,
+    Worker,
 };
 
 use crate::exchanges::{chat, request, stream};
@@ -375,9 +376,22 @@ fn what_kong_knows_of_a_call_is_in_its_trace_and_asking_is_silent() {
 
 #[test]
 fn isolation_that_loses_every_trace_is_told_of() {
-    let setup = Setup::new(wasmx(|wasmx| wasmx.isolation = Isolation::Stream)).root(NAME, config(&Value::Null));
-    let mut worker = start_with(setup.property("ngx.connection", "7"));
-    pass(&mut worker, 0, &chat());
-    let log = worker.filter_log();
-    assert!(log.iter().any(|line| line.contains("proxy_wasm_isolation is not none")), "{log:?}");
+    let host = |isolation| wasmx(|wasmx| wasmx.isolation = isolation);
+    let log_of = |isolation| {
+        let setup = Setup::new(host(isolation)).root(NAME, config(&Value::Null)).property("ngx.connection", "7");
+        let mut worker = start_with(setup);
+        drain(&mut worker, 100);
+        // Long enough that the instance of each call ticks while it lasts.
+        (0..3).for_each(|_| pass(&mut worker, 0, &Exchange { think_ms: 500, ..chat() }));
+        let calls = worker.callouts().len();
+        (worker.filter_log(), calls)
+    };
+    for isolation in [Isolation::Stream, Isolation::Filter] {
+        let (log, calls) = log_of(isolation);
+        let said = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+        assert_eq!(said("proxy_wasm_isolation is not none"), 3, "{log:?}");
+        assert_eq!((said("tracing to Langfuse"), calls), (1, 0), "an instance of one request begins nothing: {log:?}");
+    }
+    let (log, _) = log_of(Isolation::None);
+    assert!(!log.iter().any(|line| line.contains("proxy_wasm_isolation")), "{log:?}");
 }

@@ -17,5 +17,7 @@ mod exchanges;
 #[path = "../support/expectation.rs"]
 mod expectation;
 mod lifecycle;
+#[path = "../support/replay.rs"]
+mod replay;
 mod rig;
 mod statuses;

@@ -46,6 +46,9 @@ fn wasmx_property(state: &State, wasmx: &WasmX, path: &str) -> Property {
     if path.starts_with("kong.") && wasmx.kong.is_none_or(|kong| kong < Kong::V3_6) {
         return Property::Missing;
     }
+    if is_of_kongs_request(path) && matches!(state.place.phase, Phase::Log | Phase::Done) {
+        return Property::Missing;
+    }
     if let Some(value) = state.properties.get(path) {
         return Property::Is(value.clone());
     }
@@ -55,6 +58,12 @@ fn wasmx_property(state: &State, wasmx: &WasmX, path: &str) -> Property {
         Some(("kong", "version")) => wasmx.kong.map_or(Property::Missing, |kong| text(kong.number())),
         _ => common(state, stream, path).map_or(Property::Missing, Property::Is),
     }
+}
+
+/// Kong looks these up in its table of the request, which it gives back in its own log phase, before the filter's
+/// (kong/runloop/wasm.lua and `Kong.log`; read, not measured).
+fn is_of_kongs_request(path: &str) -> bool {
+    ["kong.route_", "kong.service_", "kong.router.", "kong.ctx."].iter().any(|start| path.starts_with(start))
 }
 
 /// Variables of nginx. (`$request_id` is strong randomness there: a test that needs two workers to differ sets it.)

@@ -46,6 +46,8 @@ pub(crate) struct Place {
 pub(crate) struct Timer {
     pub period_ns: u64,
     pub due_ns: u64,
+    /// The instance that set it.
+    pub instance: usize,
 }
 
 /// A root context.

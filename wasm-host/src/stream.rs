@@ -207,6 +207,11 @@ impl Worker {
             self.callback(id, phase, &[]);
         }
         self.callback(id, Phase::Delete, &[]);
+        let instance = self.shared.borrow().streams[id.0].owner.instance;
+        if self.on_wasmx() && self.main != Some(instance) && self.instances.get(instance).is_some_and(|it| it.alive) {
+            // It was made for this request (hosts.md, section 5), and ends with it.
+            self.throw_away(instance);
+        }
         let mut state = self.shared.borrow_mut();
         state.streams[id.0].over = true;
         state.callouts.retain(|call| call.owner.subject != Subject::Stream(id.0));

@@ -111,10 +111,11 @@ impl Worker {
             self.shared.borrow_mut().now_ns = now;
             match event {
                 Event::Tick { root, timer } => {
-                    if let Some(timer) = self.shared.borrow_mut().roots[root].timers.get_mut(timer) {
+                    let timer = self.shared.borrow_mut().roots[root].timers.get_mut(timer).map(|timer| {
                         timer.due_ns = now + timer.period_ns;
-                    }
-                    self.tick_now(root);
+                        timer.instance
+                    });
+                    self.tick(root, timer);
                 }
                 Event::Timeout(token) => self.answer(token, Answer::Failed(Failure::Timeout)),
             }
@@ -145,11 +146,22 @@ impl Worker {
 
     /// Delivers a tick now, whatever the timers say: early, or doubled.
     pub fn tick_now(&mut self, root: usize) {
+        self.tick(root, None);
+    }
+
+    /// A timer ticks the instance that set it as long as that one belongs to a request; then, and for ever, the root
+    /// that all share (ngx_proxy_wasm.c, `ngx_proxy_wasm_filter_tick_handler`; read, not measured).
+    fn tick(&mut self, root: usize, timer_of: Option<usize>) {
         let ended = self.shared.borrow().roots[root].ended;
         if self.dead.is_some() || self.exiting || self.vm_failed || ended {
             return;
         }
-        let Ok(owner) = self.live_root(root) else { return };
+        let isolated = timer_of.filter(|instance| self.main != Some(*instance) && self.instances[*instance].alive);
+        let owner = match isolated {
+            Some(instance) => Ok(self.root_owner(root, instance)),
+            None => self.live_root(root),
+        };
+        let Ok(owner) = owner else { return };
         let outcome = self.run(owner, Phase::Tick, &[]);
         self.note_envoy_failure(outcome.is_err());
         self.end_roots_that_are_done();

@@ -38,16 +38,17 @@ pub(super) fn set_tick_period(guest: &mut Guest<'_>, arguments: &Arguments<'_>) 
     if period_ms > 0 && set_before {
         guest.broke(Rule::TickSetTwice, &format!("to {period_ms} ms"))?;
     }
+    let instance = guest.caller.data().instance;
     let mut state = guest.state_mut();
-    set_timer(&mut state, root, period_ms);
+    set_timer(&mut state, root, period_ms, instance);
     Ok(status::OK)
 }
 
 /// Envoy has one timer a root. WasmX adds one (after a trap the old one goes on); 0 only puts it to sleep there, so
 /// that the next period wakes two.
-fn set_timer(state: &mut State, root: usize, period_ms: u32) {
+fn set_timer(state: &mut State, root: usize, period_ms: u32, instance: usize) {
     let period_ns = u64::from(period_ms) * MS;
-    let timer = Timer { period_ns, due_ns: state.now_ns + period_ns };
+    let timer = Timer { period_ns, due_ns: state.now_ns + period_ns, instance };
     let on_wasmx = state.wasmx().is_some();
     let Some(root) = state.roots.get_mut(root) else { return };
     if !on_wasmx {

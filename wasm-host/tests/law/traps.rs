@@ -112,6 +112,21 @@ fn isolated_streams_have_their_own_instances_and_leave_timers() {
 }
 
 #[test]
+fn the_timer_of_an_isolated_stream_ticks_it_while_it_lasts_and_the_shared_root_for_ever() {
+    let mut guest = Guest::new();
+    let set = "(drop (call $proxy_set_tick_period_milliseconds (i32.const 100)))";
+    let (headers, tick) = (guest.log("headers"), guest.log("tick"));
+    let guest = guest.on("proxy_on_configure", set.to_owned()).on("proxy_on_request_headers", headers);
+    let guest = guest.on("proxy_on_tick", tick);
+    let mut worker = start(kong(|wasmx| wasmx.isolation = Isolation::Stream), &guest, 1);
+    // 400 ms until the answer: four ticks of the stream's own timer, and four of the root's.
+    worker.exchange(0, &exchange());
+    assert_eq!(count(&worker, "tick"), 8);
+    worker.advance_ms(100);
+    assert_eq!(count(&worker, "tick"), 10, "both go on");
+}
+
+#[test]
 fn a_sleeping_tick_that_is_set_again_is_doubled_on_wasmx_alone() {
     let set = |ms: u32| format!("(drop (call $proxy_set_tick_period_milliseconds (i32.const {ms})))");
     let mut guest = Guest::new();

@@ -33,7 +33,11 @@ fn property(path: &str, callback: &'static str) -> Guest {
 
 /// What a property is in `on_log`, and how many lines the host wrote about it.
 fn read(host: Personality, path: &str) -> (String, usize) {
-    let mut worker = start(host, &property(path, "proxy_on_log"));
+    read_in(host, path, "proxy_on_log")
+}
+
+fn read_in(host: Personality, path: &str, callback: &'static str) -> (String, usize) {
+    let mut worker = start(host, &property(path, callback));
     worker.exchange(0, &exchange());
     let noise = worker.log().iter().filter(|line| line.author == Author::Host).count();
     (worker.filter_log().concat(), noise)
@@ -56,7 +60,9 @@ fn properties_are_strings_on_wasmx_and_numbers_on_envoy() {
 #[test]
 fn kong_properties_are_there_from_kong_36() {
     for (version, value) in [(Kong::V3_4, "none"), (Kong::V3_5, "none"), (Kong::V3_6, "chat"), (Kong::V3_9, "chat")] {
-        assert_eq!(read(Personality::kong(version), "kong.route_name").0, value, "{version:?}");
+        let host = || Personality::kong(version);
+        assert_eq!(read_in(host(), "kong.route_name", "proxy_on_request_headers").0, value, "{version:?}");
+        assert_eq!(read(host(), "kong.route_name").0, "none", "Kong has forgotten it by then");
     }
     assert_eq!(read(Personality::nginx(), "kong.route_name").0, "none");
     assert_eq!(read(Personality::kong(Kong::V3_7), "kong.version").0, "3.7.1");
