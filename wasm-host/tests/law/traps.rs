@@ -116,7 +116,7 @@ fn the_timer_of_an_isolated_stream_ticks_it_while_it_lasts_and_the_shared_root_f
     let mut guest = Guest::new();
     let set = "(drop (call $proxy_set_tick_period_milliseconds (i32.const 100)))";
     let (headers, tick) = (guest.log("headers"), guest.log("tick"));
-    let guest = guest.on("proxy_on_configure", set.to_owned()).on("proxy_on_request_headers", headers);
+    let guest = guest.on("proxy_on_configure", set).on("proxy_on_request_headers", headers);
     let guest = guest.on("proxy_on_tick", tick);
     let mut worker = start(kong(|wasmx| wasmx.isolation = Isolation::Stream), &guest, 1);
     // 400 ms until the answer: four ticks of the stream's own timer, and four of the root's.
