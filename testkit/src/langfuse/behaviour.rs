@@ -1,6 +1,6 @@
 //! Ways in which Langfuse, or the network before it, fails.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How the stand-in treats requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,33 @@ pub enum Behaviour {
     Reset(ResetAt),
     /// Stores at once, answers late: whoever gives up before and sends again makes duplicates.
     Delay(Duration),
+    /// Stores, and answers one byte in each such time.
+    Trickle(Duration),
     /// Closes new connections at once, and open ones at their next request.
     DropAtAccept,
+    /// The ingestion endpoint has an error for every `every`th event, each event once; OTLP is as always.
+    ItemErrors {
+        /// 1 for all, 2 for every other one.
+        every: usize,
+        /// The item's status.
+        status: u16,
+    },
+    /// OTLP takes all but the last spans of a request and says so (`partialSuccess`); ingestion is as always.
+    PartialSuccess {
+        /// How many it refuses.
+        rejected: usize,
+        /// How it says so.
+        format: AnswerFormat,
+    },
+}
+
+/// Encodings of an OTLP answer (<https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerFormat {
+    /// `application/json`.
+    Json,
+    /// `application/x-protobuf`.
+    Protobuf,
 }
 
 /// Where a connection is reset.
@@ -44,7 +69,18 @@ impl Behaviour {
 
     /// 429 as Langfuse Cloud sends it.
     pub fn rate_limited(retry_after_seconds: u32) -> Self {
-        let headers = vec![("retry-after".to_owned(), retry_after_seconds.to_string())];
+        Self::too_many(retry_after_seconds.to_string())
+    }
+
+    /// 429 whose `retry-after` is a date (RFC 9110 section 10.2.3), which has whole seconds.
+    pub fn rate_limited_until(time: SystemTime) -> Self {
+        let time = jiff::Timestamp::try_from(time).expect("a time of this age");
+        let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+        Self::too_many(printer.timestamp_to_rfc9110_string(&time).expect("a time of this age"))
+    }
+
+    fn too_many(retry_after: String) -> Self {
+        let headers = vec![("retry-after".to_owned(), retry_after)];
         Self::Status { code: 429, headers, body: "{\"error\":\"Rate limit exceeded\"}".into() }
     }
 }

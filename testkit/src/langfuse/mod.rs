@@ -16,7 +16,7 @@ mod server;
 mod span;
 mod state;
 
-pub use behaviour::{Behaviour, ResetAt};
+pub use behaviour::{AnswerFormat, Behaviour, ResetAt};
 pub use span::Span;
 pub use state::RequestRecord;
 
@@ -38,6 +38,12 @@ pub fn read_batch(body: &[u8]) -> Result<(Vec<Span>, Vec<String>), String> {
     Ok((spans, violations))
 }
 
+/// Decodes a legacy batch without a server: its observations as spans, and the rules that they break. A body that is no
+/// batch, an event that this Langfuse refuses, and an observation whose trace is missing are errors.
+pub fn read_ingestion(body: &[u8], generation: Generation) -> Result<(Vec<Span>, Vec<String>), String> {
+    ingestion::read(body, generation)
+}
+
 /// How to start a [`StandIn`].
 #[derive(Clone, Debug)]
 pub struct StandInOptions {
@@ -57,8 +63,29 @@ pub enum Generation {
     /// Langfuse v4: OTLP; the ingestion endpoint refuses traces event by event.
     #[default]
     V4,
-    /// Langfuse before 3.22: the OTLP path is 404, the ingestion endpoint takes everything.
+    /// Langfuse v4 that writes in both ways (`LANGFUSE_MIGRATION_V4_WRITE_MODE` `dual` or `legacy`): both endpoints.
+    V4Dual,
+    /// Langfuse v3 from August 2025: both endpoints.
+    V3,
+    /// Langfuse v3 before 3.22: the OTLP path is 404, the ingestion endpoint takes traces; it does not know embeddings.
     BeforeOtlp,
+    /// Langfuse v2: as before OTLP, and of token counts it only reads `usage`.
+    V2,
+}
+
+impl Generation {
+    fn has_otlp(self) -> bool {
+        matches!(self, Self::V4 | Self::V4Dual | Self::V3)
+    }
+
+    fn takes_legacy_traces(self) -> bool {
+        self != Self::V4
+    }
+
+    /// `embedding-create`, `tool-create`, …
+    fn knows_new_types(self) -> bool {
+        self.has_otlp()
+    }
 }
 
 impl Default for StandInOptions {
@@ -84,7 +111,10 @@ impl StandIn {
     pub async fn start(options: StandInOptions) -> Self {
         let bind = options.bind;
         let state = Arc::new(Watched::<State>::default());
-        state.change(|state| state.forbid(&options.secret_key));
+        state.change(|state| {
+            state.forbid(&options.secret_key);
+            state.generation = options.generation;
+        });
         let (shared, options) = (Arc::clone(&state), Arc::new(options));
         let server = Server::start("langfuse", bind, move |stream| {
             server::serve(stream, Arc::clone(&shared), Arc::clone(&options))
@@ -112,12 +142,18 @@ impl StandIn {
         self.state.change(|state| state.behave(behaviour, Some(count)));
     }
 
+    /// Which Langfuse it is from now on: an upgrade, a downgrade.
+    pub fn set_generation(&self, generation: Generation) {
+        self.state.change(|state| state.generation = generation);
+    }
+
     /// No span may contain this text from now on: a violation names the place, not the text.
     pub fn forbid(&self, secret: &str) {
         self.state.change(|state| state.forbid(secret));
     }
 
-    /// The spans stored, in order of arrival, exact repetitions left out.
+    /// The spans stored, in order of arrival, exact repetitions left out. A legacy observation is one of them once its
+    /// trace is known, or where it has a parent.
     pub fn spans(&self) -> Vec<Span> {
         self.state.read().spans.clone()
     }
@@ -174,12 +210,12 @@ impl StandIn {
         self.state.read().self_checks
     }
 
-    /// The events that the ingestion endpoint accepted.
+    /// The events that the ingestion endpoint accepted, repetitions included.
     pub fn ingested(&self) -> Vec<serde_json::Value> {
         self.state.read().ingested.clone()
     }
 
-    /// Forgets all it has received; behaviour and forbidden texts stay.
+    /// Forgets all it has received; behaviour, generation and forbidden texts stay.
     pub fn clear(&self) {
         self.state.change(State::clear);
     }
@@ -189,8 +225,10 @@ impl StandIn {
         let names: Vec<_> = state.spans.iter().map(|span| (&span.name, span.text("langfuse.trace.name"))).collect();
         let requests: Vec<_> = state.requests.iter().map(|request| (request.status, request.spans)).collect();
         format!(
-            "{} spans: {names:?}; violations: {:#?}; duplicates: {}; requests (status, spans): {requests:?}",
+            "{} spans: {names:?}; {} observations without a trace; violations: {:#?}; duplicates: {}; \
+             requests (status, spans): {requests:?}",
             names.len(),
+            state.legacy.waiting(),
             state.violations,
             state.duplicates
         )

@@ -21,6 +21,18 @@ impl Batch {
     pub(super) fn span_count(&self) -> usize {
         spans(&self.resource_spans).count()
     }
+
+    /// Takes the last spans away, as many as there are up to `most`: how many.
+    pub(super) fn drop_last(&mut self, most: usize) -> usize {
+        let scopes = self.resource_spans.iter_mut().rev().flat_map(|resource| resource.scope_spans.iter_mut().rev());
+        let mut left = most;
+        for scope in scopes {
+            let keep = scope.spans.len().saturating_sub(left);
+            left -= scope.spans.len() - keep;
+            scope.spans.truncate(keep);
+        }
+        most - left
+    }
 }
 
 /// Decodes and checks a request in the order in which Langfuse does; authentication came before.

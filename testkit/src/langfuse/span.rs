@@ -171,6 +171,7 @@ fn value(any: Option<&AnyValue>) -> Value {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower case.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,6 +1,8 @@
 //! What the stand-in has received.
 
+use super::Generation;
 use super::behaviour::Behaviour;
+use super::ingestion::Legacy;
 use super::otlp::Batch;
 use super::server::Request;
 use super::span::Span;
@@ -37,12 +39,13 @@ impl RequestRecord {
     }
 }
 
-/// Trace id and span id.
-type SpanKey = (Vec<u8>, Vec<u8>);
+/// Trace id and span id in hex.
+type SpanKey = (String, String);
 
 /// What came first under a key.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Delivered {
+    /// As OTLP; empty where it came by ingestion.
     bytes: Vec<u8>,
     start: u64,
 }
@@ -55,8 +58,10 @@ pub(super) struct State {
     pub(super) requests: Vec<RequestRecord>,
     pub(super) self_checks: usize,
     pub(super) ingested: Vec<Value>,
+    pub(super) legacy: Legacy,
+    pub(super) generation: Generation,
+    pub(super) forbidden: Vec<String>,
     seen: HashMap<SpanKey, Delivered>,
-    forbidden: Vec<String>,
     behaviour: Behaviour,
     behaviour_left: Option<usize>,
 }
@@ -104,7 +109,7 @@ impl State {
     }
 
     fn store_span(&mut self, resource: &otlp::ResourceSpans, scope: &otlp::ScopeSpans, span: &otlp::Span) {
-        let key = (span.trace_id.clone(), span.span_id.clone());
+        let key = (span::hex(&span.trace_id), span::hex(&span.span_id));
         let bytes = span.encode_to_vec();
         match self.seen.entry(key) {
             Entry::Occupied(earlier) if earlier.get().bytes == bytes => {
@@ -113,7 +118,11 @@ impl State {
             }
             Entry::Occupied(earlier) => {
                 let same_start = earlier.get().start == span.start_time_unix_nano;
-                let what = if same_start { "with other content" } else { "with another start time" };
+                let what = match earlier.get().bytes.is_empty() {
+                    true => "by OTLP after ingestion",
+                    false if same_start => "with other content",
+                    false => "with another start time",
+                };
                 self.violations.push(format!("span {:?}: the same span id came again {what}", span.name));
             }
             Entry::Vacant(new) => drop(new.insert(Delivered { bytes, start: span.start_time_unix_nano })),
@@ -123,11 +132,18 @@ impl State {
         self.spans.push(span);
     }
 
+    /// Notes an observation that came by ingestion; false where the span is known already.
+    pub(super) fn delivered_by_ingestion(&mut self, span: &Span) -> bool {
+        let delivered = Delivered { start: span.start, ..Delivered::default() };
+        self.seen.insert((span.trace_id.clone(), span.span_id.clone()), delivered).is_none()
+    }
+
     pub(super) fn clear(&mut self) {
         let kept = Self {
             forbidden: std::mem::take(&mut self.forbidden),
             behaviour: self.behaviour.clone(),
             behaviour_left: self.behaviour_left,
+            generation: self.generation,
             ..Self::default()
         };
         *self = kept;

@@ -8,6 +8,8 @@
     reason = "test equipment: a failed assumption must stop the run"
 )]
 
+mod ingestion;
+mod misbehaviour;
 mod refusals;
 mod support;
 mod violations;
