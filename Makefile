@@ -3,7 +3,7 @@ CARGO ?= cargo
 WASM := target/wasm32-wasip1/release/ai_tracing.wasm
 MODULE := filters/ai-tracing.wasm
 
-.PHONY: help setup build demo smoke test lint bench docs clean
+.PHONY: help setup build demo smoke test lint bench soak docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -34,6 +34,12 @@ bench: build ## what the filter costs, beside bare Envoy and a null tap
 	@$(CARGO) build --locked --quiet --release --target wasm32-wasip1 --manifest-path benches/null-tap/Cargo.toml \
 		--target-dir benches/null-tap/target
 	@$(CARGO) run --locked --quiet --profile tools -p testkit --bin bench
+
+soak: build ## ten minutes at saturation with a dead Langfuse: memory and latencies
+	@scripts/setup wrk:wrk
+	@$(CARGO) build --locked --quiet --release --target wasm32-wasip1 --manifest-path benches/null-tap/Cargo.toml \
+		--target-dir benches/null-tap/target
+	@$(CARGO) run --locked --quiet --profile tools -p testkit --bin soak
 
 docs: ## rewrite the parts of the documents that are made from the code
 	UPDATE_DOCS=1 $(CARGO) test --locked --test documents --test schema

@@ -111,6 +111,26 @@ impl Gateway {
         workload: Workload,
         time: Duration,
     ) -> Result<Sample, Failure> {
+        self.measured(load, workload, time, true).await
+    }
+
+    /// Loads it only: whatever of its traces is still there meets the next load.
+    pub(super) async fn measure_undrained(
+        &mut self,
+        load: &LoadSide,
+        workload: Workload,
+        time: Duration,
+    ) -> Result<Sample, Failure> {
+        self.measured(load, workload, time, false).await
+    }
+
+    async fn measured(
+        &mut self,
+        load: &LoadSide,
+        workload: Workload,
+        time: Duration,
+        drain: bool,
+    ) -> Result<Sample, Failure> {
         let (begun, streams) = (Instant::now(), load.upstream.paced_streams());
         let (ticks, traces) = (self.ticks(), self.traces().await);
         let seen = load.wrk.run(self.envoy.addr(), workload, time).await?;
@@ -120,7 +140,8 @@ impl Gateway {
             Workload::PacedStream => load.upstream.paced_streams() - streams,
             Workload::Chat | Workload::Stream => seen.requests as f64,
         };
-        let traces = self.drain().await.since(&traces);
+        let after = if drain { self.drain().await } else { self.traces().await };
+        let traces = after.since(&traces);
         let used = self.ticks().since(ticks);
         self.check_alive(workload)?;
         let cores = |ticks: u64| ticks as f64 / TICKS_PER_SECOND / seconds;

@@ -11,10 +11,13 @@ mod numbers;
 mod report;
 mod settings;
 mod sink;
+mod soak;
 mod table;
 mod traces;
 mod workload;
 mod wrk;
+
+pub use soak::soak;
 
 use crate::upstream::BenchUpstream;
 use gateway::{Gateway, LoadSide, Variant};

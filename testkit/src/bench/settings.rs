@@ -26,7 +26,7 @@ impl Settings {
     }
 }
 
-fn number<T: FromStr>(name: &str, default: T) -> Result<T, Failure> {
+pub(super) fn number<T: FromStr>(name: &str, default: T) -> Result<T, Failure> {
     match std::env::var(name).ok().filter(|text| !text.is_empty()) {
         None => Ok(default),
         Some(text) => text.parse().map_err(|_| Failure::Failed(format!("{name}={text} is no number"))),

@@ -3,6 +3,7 @@
 use super::options::{Endpoint, EnvoyOptions, WasmFilter};
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::path::Path;
 
 const HTTP_FILTERS: &str = "type.googleapis.com/envoy.extensions.filters.http";
 const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -23,10 +24,28 @@ pub fn bootstrap(options: &EnvoyOptions) -> Value {
     if !options.stats_tags.is_empty() {
         bootstrap["stats_config"] = json!({"stats_tags": options.stats_tags});
     }
+    if options.replaceable {
+        bootstrap["static_resources"]["listeners"] = json!([]);
+    }
     if let Some(customise) = options.customise {
         customise(&mut bootstrap);
     }
     bootstrap
+}
+
+/// Has Envoy read its listeners from `file`, and again whenever another file takes its place.
+pub(super) fn watch(bootstrap: &mut Value, file: &Path) {
+    bootstrap["node"] = json!({"id": "testkit", "cluster": "testkit"});
+    let source = json!({"path_config_source": {"path": file}, "resource_api_version": "V3"});
+    bootstrap["dynamic_resources"] = json!({"lds_config": source});
+}
+
+/// The file of [`watch`]: the first listener on this port.
+pub(super) fn discovery(filters: &[WasmFilter], upstream: &Endpoint, port: u16) -> Value {
+    let mut listener = listener(0, filters, upstream);
+    listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    listener["address"] = address("127.0.0.1", port);
+    json!({"resources": [listener]})
 }
 
 fn free_port() -> Value {

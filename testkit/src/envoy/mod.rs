@@ -20,6 +20,8 @@ use tempfile::TempDir;
 
 /// How long Envoy may take to load its modules and listen; a busy machine compiles Wasm slowly.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The listeners of an Envoy whose filters can be replaced.
+const LISTENERS_FILE: &str = "listeners.json";
 /// How often files and the admin interface are looked at: Envoy has no way to tell.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -30,6 +32,7 @@ pub struct Envoy {
     admin: SocketAddr,
     listeners: Vec<SocketAddr>,
     folder: TempDir,
+    upstream: Endpoint,
 }
 
 impl Envoy {
@@ -42,14 +45,48 @@ impl Envoy {
     pub async fn try_start(options: EnvoyOptions) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("envoy.json");
-        std::fs::write(&config, bootstrap(&options).to_string()).expect("writing the bootstrap");
+        let mut text = bootstrap(&options);
+        if options.replaceable {
+            let file = folder.path().join(LISTENERS_FILE);
+            bootstrap::watch(&mut text, &file);
+            let listeners = bootstrap::discovery(&options.filters, &options.upstream, free_port());
+            std::fs::write(&file, listeners.to_string()).expect("writing the listeners");
+        }
+        std::fs::write(&config, text.to_string()).expect("writing the bootstrap");
         let mut process = Process::start(&EnvoyBinary::locate()?, &config, &options, folder.path())?;
         let started = tokio::time::timeout(START_TIMEOUT, wait_until_listening(&mut process, folder.path(), &options));
         match started.await {
-            Ok(Some((admin, listeners))) => Ok(Self { process, admin, listeners, folder }),
+            Ok(Some((admin, listeners))) => {
+                Ok(Self { process, admin, listeners, folder, upstream: options.upstream.clone() })
+            }
             Ok(None) => Err(process.log_tail()),
             Err(_) => Err(format!("not ready within {START_TIMEOUT:?}\n{}", process.log_tail())),
         }
+    }
+
+    /// Replaces the filters of the first listener ([`EnvoyOptions::replaceable`]) and waits until Envoy has taken or
+    /// refused them; true when it took them. What runs goes on with the old ones for the drain time, one second.
+    pub async fn replace_filters(&self, filters: &[WasmFilter], timeout: Duration) -> bool {
+        let names = ["listener_manager.lds.update_success", "listener_manager.lds.update_rejected"];
+        let count = async |name: &str| self.stat(name).await;
+        let before = (count(names[0]).await, count(names[1]).await);
+        let listeners = bootstrap::discovery(filters, &self.upstream, self.addr().port());
+        let (new, file) = (self.folder.path().join("new"), self.folder.path().join(LISTENERS_FILE));
+        std::fs::write(&new, listeners.to_string()).expect("writing the listeners");
+        // Envoy watches for another file of that name, not for another content.
+        std::fs::rename(&new, &file).expect("replacing the listeners");
+        let taken = async {
+            loop {
+                if count(names[0]).await > before.0 {
+                    return true;
+                }
+                if count(names[1]).await > before.1 {
+                    return false;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(timeout, taken).await.expect("Envoy reads its listeners anew")
     }
 
     /// The first listener.
@@ -113,6 +150,12 @@ impl Envoy {
         let found = tokio::time::timeout(timeout, wait).await;
         assert!(found.is_ok(), "no {text:?} in Envoy's log within {timeout:?}:\n{}", self.process.log_tail());
     }
+}
+
+/// A port that was free a moment ago: a watched listener must keep its address.
+fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    socket.local_addr().expect("a bound socket").port()
 }
 
 /// Admin and listener addresses, or `None` when the process ended.

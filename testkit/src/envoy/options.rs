@@ -27,6 +27,9 @@ pub struct EnvoyOptions {
     pub environment: BTreeMap<String, String>,
     /// `stats_config.stats_tags` of the bootstrap.
     pub stats_tags: Vec<Value>,
+    /// The first listener comes from a file that Envoy watches, so that its filters can be replaced while it runs
+    /// ([`super::Envoy::replace_filters`]).
+    pub replaceable: bool,
     /// Last change to the bootstrap, for what no option covers.
     pub customise: Option<fn(&mut Value)>,
 }
@@ -44,6 +47,7 @@ impl EnvoyOptions {
             component_log_level: "wasm:info".into(),
             environment: BTreeMap::new(),
             stats_tags: Vec::new(),
+            replaceable: false,
             customise: None,
         }
     }
