@@ -53,6 +53,8 @@ counters! {
     SkippedMethod = "ai_tracing_calls_skipped_reason=method";
     /// Calls not traced: the connection changed its protocol.
     SkippedUpgrade = "ai_tracing_calls_skipped_reason=upgrade";
+    /// Calls not traced: the Langfuse project that they belong to has no keys.
+    SkippedNoProject = "ai_tracing_calls_skipped_reason=no_project";
     /// Calls whose content was not (all) kept: the VM's memory budget was used up.
     CutMemory = "ai_tracing_captures_cut_reason=memory";
     /// Calls whose content was not (all) kept: over `max_input_bytes` or `max_output_bytes`.
@@ -106,6 +108,18 @@ impl Counters {
         Counter::ALL.iter().filter(dropped).map(|counter| self.get(*counter)).sum()
     }
 
+    /// How many traces were dropped, and why, for a log line: `3 (queue_full 2, memory 1)`.
+    #[must_use]
+    pub fn drops_by_reason(&self) -> String {
+        let reason = |counter: &Counter| {
+            let reason = counter.name().strip_prefix("ai_tracing_traces_dropped_reason=")?;
+            let count = self.get(*counter);
+            (count > 0).then(|| format!("{reason} {count}"))
+        };
+        let reasons: Vec<String> = Counter::ALL.iter().filter_map(reason).collect();
+        format!("{} ({})", self.dropped(), reasons.join(", "))
+    }
+
     /// Hands out what has been counted since the last time.
     pub fn publish(&self, mut add: impl FnMut(Counter, u64)) {
         for (counter, (value, published)) in Counter::ALL.iter().zip(self.values.iter().zip(&self.published)) {
@@ -131,6 +145,7 @@ mod tests {
         assert_eq!(seen, [(Counter::Sent, 2), (Counter::DroppedMemory, 3)]);
         counters.publish(|_, _| panic!("nothing new"));
         assert_eq!((counters.dropped(), counters.get(Counter::Sent)), (3, 2));
+        assert_eq!(counters.drops_by_reason(), "3 (memory 3)");
     }
 
     #[test]

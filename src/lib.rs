@@ -22,5 +22,6 @@ pub mod headers;
 #[cfg(target_family = "wasm")]
 pub mod host;
 pub mod json;
+pub mod measures;
 pub mod provider;
 pub mod trace;

@@ -28,9 +28,35 @@ pub fn upstream_time(value: &[u8]) -> Option<MetadataValue<'static>> {
     (times && said).then(|| text.to_owned().into())
 }
 
+/// Kong of this version (`kong.version`) has metrics for filters: 3.8 and later.
+#[must_use]
+pub fn kong_has_metrics(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) >= (3, 8),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kong_has_metrics_since_3_8() {
+        for (version, has) in [
+            ("3.7.1", false),
+            ("3.8.0", true),
+            ("3.9.3", true),
+            ("3.10.0.1", true),
+            ("4.0", true),
+            ("2.8.1", false),
+            ("3", false),
+            ("x.y", false),
+        ] {
+            assert_eq!(kong_has_metrics(version), has, "{version}");
+        }
+    }
 
     #[test]
     fn upstream_times_are_numbers_where_there_is_one() {

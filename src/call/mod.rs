@@ -13,13 +13,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::budget::Budget;
-use crate::config::Settings;
+use crate::config::{Activation, Asked, Settings};
 use crate::context::Context;
 use crate::counters::{Counter, Counters};
 use crate::headers::{self, Header};
+use crate::measures::Sample;
 use crate::provider::{Route, Skip, route, without_query};
 use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
-pub use gateway::{GatewayFact, GatewayIds, upstream_time};
+pub use gateway::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
 use request::RequestSide;
 use response::ResponseSide;
 
@@ -53,6 +54,8 @@ pub struct Beginning<'a> {
     pub context_id: u32,
     /// What the gateway itself knows the request by.
     pub gateway: GatewayIds<'a>,
+    /// Names of the gateway's route; may be left empty unless the configuration asks for it.
+    pub routes: &'a [Vec<u8>],
 }
 
 /// A piece of a body.
@@ -102,7 +105,29 @@ fn counter(skip: Skip) -> Counter {
         Skip::NotAi => Counter::SkippedNotAi,
         Skip::Method => Counter::SkippedMethod,
         Skip::Upgrade => Counter::SkippedUpgrade,
+        Skip::NoProject => Counter::SkippedNoProject,
     }
+}
+
+/// Whose the call is.
+fn project(settings: &Settings, at: &Beginning<'_>) -> Result<usize, Skip> {
+    if headers::find(at.headers, ":method") != Some(b"POST") {
+        return Err(Skip::Method);
+    }
+    let Activation::Ready(projects) = &settings.activation else { return Ok(0) };
+    let call = Asked { path: without_query(at.path), headers: at.headers, route: at.routes };
+    projects.pick(&call).ok_or(Skip::NoProject)
+}
+
+/// A call that is over.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its span, encoded.
+    pub span: Vec<u8>,
+    /// Number of the project's target ([`crate::config::Projects`]).
+    pub project: usize,
+    /// What is measured of it.
+    pub sample: Sample,
 }
 
 /// A call in flight.
@@ -111,6 +136,7 @@ pub struct Call {
     settings: Rc<Settings>,
     counters: Rc<Counters>,
     route: Route,
+    project: usize,
     trace_id: TraceId,
     span_id: SpanId,
     times: Times,
@@ -126,7 +152,7 @@ impl Call {
     /// Begins the capture of a call that has a route.
     ///
     /// # Errors
-    /// Its method does not ask for an inference; counted.
+    /// Its method does not ask for an inference, or its project has no keys; counted.
     pub fn begin(
         settings: &Rc<Settings>,
         counters: &Rc<Counters>,
@@ -134,10 +160,7 @@ impl Call {
         route: Route,
         at: &Beginning<'_>,
     ) -> Result<Self, Skip> {
-        if headers::find(at.headers, ":method") != Some(b"POST") {
-            counters.add(counter(Skip::Method), 1);
-            return Err(Skip::Method);
-        }
+        let project = project(settings, at).inspect_err(|skip| counters.add(counter(*skip), 1))?;
         let request_id = headers::find(at.headers, "x-request-id");
         let known_by = [request_id.unwrap_or_default(), at.gateway.request, at.gateway.connection];
         let (trace_id, span_id) = shared.ids.try_borrow_mut().map_or_else(
@@ -147,6 +170,7 @@ impl Call {
         let path = String::from_utf8_lossy(without_query(at.path));
         Ok(Self {
             route,
+            project,
             trace_id,
             span_id,
             times: Times { start: at.now, first_content: None, end: at.now },
@@ -211,9 +235,9 @@ impl Call {
         !self.response.is_complete() || self.response.status().is_none_or(|status| status >= 400)
     }
 
-    /// Ends the call: its span, encoded; none where it turned out not to be an LLM call.
+    /// Ends the call: what it becomes; none where it turned out not to be an LLM call.
     #[must_use]
-    pub fn finish(mut self, end: &End<'_>) -> Option<Vec<u8>> {
+    pub fn finish(mut self, end: &End<'_>) -> Option<Finished> {
         if self.upgraded {
             self.counters.add(counter(Skip::Upgrade), 1);
             return None;

@@ -2,17 +2,18 @@
 
 use std::borrow::Cow;
 
-use super::{Call, End, Unread, parameters};
+use super::{Call, End, Finished, Unread, parameters};
 use crate::export::otlp::encode_span;
 use crate::json::{Document, parse};
+use crate::measures::{CallResult, Sample};
 use crate::provider::{Operation, Usage};
-use crate::trace::{Facts, Level, MetadataValue, Observation, Verdict};
+use crate::trace::{Ending, Facts, Level, MetadataValue, Observation, Verdict};
 
 type TraceMetadata<'a> = Vec<(Cow<'a, str>, MetadataValue<'a>)>;
 type Metadata<'a> = Vec<(&'static str, MetadataValue<'a>)>;
 
-/// Encodes the span of `call`.
-pub(super) fn write(call: &Call, end: &End<'_>) -> Vec<u8> {
+/// Encodes the span of `call`, and measures it.
+pub(super) fn write(call: &Call, end: &End<'_>) -> Finished {
     let facts = Facts {
         status: call.response.status(),
         ending: call.ending(end.details),
@@ -25,7 +26,29 @@ pub(super) fn write(call: &Call, end: &End<'_>) -> Vec<u8> {
     let model = facts.answer.model.as_deref().or(request_model.as_deref());
     let mut observation = observation(call, &facts, model, request_model.as_deref());
     observation.metadata.extend(end.gateway.iter().cloned());
-    encode_span(&observation)
+    let span = encode_span(&observation);
+    let sample = sample(call, &facts, observation.verdict.level);
+    Finished { span, project: call.project, sample }
+}
+
+/// What a platform team alerts on.
+fn sample(call: &Call, facts: &Facts, level: Level) -> Sample {
+    let result = match (level, facts.ending) {
+        (Level::Error, _) => CallResult::Error,
+        (_, Ending::Complete) if !facts.answer.unfinished => CallResult::Ok,
+        _ => CallResult::Aborted,
+    };
+    let ms = |until: u64| until.saturating_sub(call.times.start) / 1_000_000;
+    let usage = facts.answer.usage.as_ref();
+    Sample {
+        provider: call.route.provider,
+        model: facts.answer.model.clone(),
+        result,
+        input_tokens: usage.and_then(|usage| usage.input).unwrap_or_default(),
+        output_tokens: usage.and_then(|usage| usage.output).unwrap_or_default(),
+        first_token_ms: call.times.first_content.filter(|_| facts.stream).map(ms),
+        duration_ms: ms(call.times.end),
+    }
 }
 
 fn observation<'a>(
@@ -179,7 +202,7 @@ fn observation_metadata<'a>(call: &'a Call, facts: &'a Facts, request_model: Opt
         }
     }
     if facts.stream {
-        let complete = facts.ending == crate::trace::Ending::Complete && !answer.unfinished;
+        let complete = facts.ending == Ending::Complete && !answer.unfinished;
         metadata.push(("stream_complete", MetadataValue::Bool(complete)));
     }
     if let Some(reported) = answer.usage.as_ref().and_then(odd_total) {

@@ -4,8 +4,10 @@ use std::fmt;
 
 /// Path of Langfuse's OTLP receiver below its base URL (facts: <https://langfuse.com/docs/opentelemetry/get-started>).
 const OTLP_PATH: &str = "/api/public/otel/v1/traces";
+/// Path of the legacy ingestion API below the base URL.
+const INGESTION_PATH: &str = "/api/public/ingestion";
 /// Ends of a URL that name an API of Langfuse rather than its base; the last is what the predecessor documented.
-const API_PATHS: [&str; 4] = [OTLP_PATH, "/api/public/otel", "/api/public/ingestion", "/api/public"];
+const API_PATHS: [&str; 4] = [OTLP_PATH, "/api/public/otel", INGESTION_PATH, "/api/public"];
 
 /// A Langfuse server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +76,12 @@ impl Endpoint {
         format!("{}{OTLP_PATH}", self.base_path)
     }
 
+    /// Path to which legacy batches are posted.
+    #[must_use]
+    pub fn ingestion_path(&self) -> String {
+        format!("{}{INGESTION_PATH}", self.base_path)
+    }
+
     /// The base URL, for log lines.
     #[must_use]
     pub fn base_url(&self) -> String {
@@ -139,6 +147,7 @@ mod tests {
         let endpoint = Endpoint::parse("http://[::1]:3000/lf/api/public/ingestion").unwrap();
         assert_eq!((endpoint.https, endpoint.authority.as_str()), (false, "[::1]:3000"));
         assert_eq!(endpoint.otlp_path(), "/lf/api/public/otel/v1/traces");
+        assert_eq!(endpoint.ingestion_path(), "/lf/api/public/ingestion");
         assert_eq!(Endpoint::parse("http://langfuse").unwrap().host_and_port, "langfuse:80");
     }
 

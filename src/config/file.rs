@@ -8,7 +8,7 @@ use std::fmt;
 #[cfg(not(target_family = "wasm"))]
 use super::schema::Property;
 use super::values::{Count, Flag, LogLevel, Shown, Words};
-use super::{Endpoint, EndpointError, Secret};
+use super::{Endpoint, EndpointError, ProjectList, Protocol, Secret};
 use crate::json;
 
 /// Why a configuration is refused; the message names the key and the remedy, never a value.
@@ -119,6 +119,10 @@ config_keys! {
     langfuse_endpoint: Option<String> = None;
     /// Envoy: name of the cluster to call; WasmX: address. Default: `host:port` of the endpoint.
     langfuse_upstream: Option<String> = None;
+    /// Which API of Langfuse takes the traces: `otlp`, `ingestion` (the legacy batch of Langfuse before 3.22), or `auto`: OTLP, and the legacy one where the server has no OTLP.
+    protocol: Protocol = Protocol::Auto;
+    /// Several Langfuse projects: a list of objects that name calls (`route`, `header`, `consumer`, `path_prefix`: all that are given must match) and where they go (`langfuse_public_key` with `langfuse_secret_key`, `langfuse_endpoint`, `langfuse_upstream`). The first that matches wins; what matches none goes to the project of the keys above.
+    projects: ProjectList = ProjectList::default();
     /// Milliseconds that one export call may take (1 to 600000).
     langfuse_timeout: Count = Count(5000), within 1..=600_000;
     /// Environment of the traces: lower case letters, digits, `-` and `_`, at most 40. Default: `LANGFUSE_TRACING_ENVIRONMENT`, else `production`.

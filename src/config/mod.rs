@@ -1,50 +1,28 @@
 //! Configuration: parsed once ([`ConfigFile`]), completed from the environment, and compiled into [`Settings`] that
 //! cannot be wrong.
 
+mod activation;
 mod endpoint;
 mod file;
+mod projects;
+mod protocol;
 #[cfg(not(target_family = "wasm"))]
 pub mod schema;
 mod secret;
 mod values;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
+pub use activation::{Activation, Projects, Target};
 pub use endpoint::{Endpoint, EndpointError, is_address};
 pub use file::{ConfigError, ConfigFile, KEYS, documentation};
+pub use projects::{Asked, ProjectList, When};
+pub use protocol::Protocol;
 pub use secret::Secret;
 pub use values::{Count, Flag, LogLevel, Words};
 
 /// Reads a variable of the module's environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-const DEFAULT_ENDPOINT: &str = "https://cloud.langfuse.com";
 const DEFAULT_ENVIRONMENT: &str = "production";
-
-/// The Langfuse project to which traces go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The server.
-    pub endpoint: Endpoint,
-    /// Cluster name (Envoy) or address (WasmX) of the server.
-    pub upstream: String,
-    /// Value of the `authorization` header.
-    pub authorization: Secret,
-    /// Milliseconds for one call.
-    pub timeout_ms: u32,
-}
-
-/// Whether traces can be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Activation {
-    /// `langfuse_enabled` is false.
-    Off,
-    /// Tracing is on, but something in the environment is missing: says what, and the remedy.
-    Incomplete(String),
-    /// Tracing is on.
-    Ready(Target),
-}
 
 /// Caps of one call's capture, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +98,7 @@ impl Settings {
         let mut warnings = Vec::new();
         let labels = labels(&file, env, &mut warnings)?;
         Ok(Self {
-            activation: activation(&file, env),
+            activation: activation::activation(&file, env),
             labels,
             log_level: file.log_level,
             capture: CaptureLimits {
@@ -181,54 +159,6 @@ fn environment_name(name: &str) -> Option<String> {
     fits.then_some(name)
 }
 
-fn activation(file: &ConfigFile, env: Environment<'_>) -> Activation {
-    if !file.langfuse_enabled.0 {
-        return Activation::Off;
-    }
-    target(file, env).map_or_else(Activation::Incomplete, Activation::Ready)
-}
-
-fn target(file: &ConfigFile, env: Environment<'_>) -> Result<Target, String> {
-    let public_key = key("langfuse_public_key", file.langfuse_public_key.as_ref(), "LANGFUSE_PUBLIC_KEY", env)?;
-    let secret_key = key("langfuse_secret_key", file.langfuse_secret_key.as_ref(), "LANGFUSE_SECRET_KEY", env)?;
-    let named = |name: &'static str| set(env, name).map(|url| (name, url));
-    let given = file.langfuse_endpoint.clone().map(|url| ("langfuse_endpoint", url));
-    let (name, url) = given
-        .or_else(|| named("LANGFUSE_BASE_URL"))
-        .or_else(|| named("LANGFUSE_HOST"))
-        .unwrap_or_else(|| ("langfuse_endpoint", DEFAULT_ENDPOINT.to_owned()));
-    let endpoint = Endpoint::parse(&url).map_err(|error| format!("{name} {error}"))?;
-    let credentials = format!("{}:{}", public_key.expose(), secret_key.expose());
-    let upstream = file.langfuse_upstream.as_deref().map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-    Ok(Target {
-        upstream: upstream.unwrap_or_else(|| endpoint.host_and_port.clone()),
-        endpoint,
-        authorization: Secret::new(format!("Basic {}", STANDARD.encode(credentials))),
-        timeout_ms: u32::try_from(file.langfuse_timeout.0).unwrap_or(u32::MAX),
-    })
-}
-
-/// A key from the configuration (literal, or Kong's notation for a variable), else from the variable `fallback`.
-fn key(name: &str, given: Option<&Secret>, fallback: &str, env: Environment<'_>) -> Result<Secret, String> {
-    let given = given.map(|secret| secret.expose().trim()).filter(|text| !text.is_empty());
-    let Some(text) = given else {
-        return set(env, fallback)
-            .map(Secret::new)
-            .ok_or_else(|| format!("{name} is not set: set it, or the environment variable {fallback} of the module"));
-    };
-    if !text.starts_with("{vault://") {
-        return Ok(Secret::new(text.to_owned()));
-    }
-    let variable = text.strip_prefix("{vault://env/").and_then(|rest| rest.strip_suffix('}'));
-    let Some(variable) = variable.filter(|variable| !variable.is_empty() && !variable.contains('/')) else {
-        return Err(format!("{name}: only {{vault://env/NAME}} can be read by a filter, no other vault"));
-    };
-    let variable = variable.to_ascii_uppercase().replace('-', "_");
-    set(env, &variable)
-        .map(Secret::new)
-        .ok_or_else(|| format!("{name} names the environment variable {variable}, which the module does not have"))
-}
-
 fn set(env: Environment<'_>, name: &str) -> Option<String> {
     env(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
@@ -244,7 +174,7 @@ mod tests {
 
     fn target(settings: &Settings) -> &Target {
         match &settings.activation {
-            Activation::Ready(target) => target,
+            Activation::Ready(projects) => projects.targets.first().unwrap(),
             other => panic!("{other:?}"),
         }
     }

@@ -13,9 +13,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use std::ops::RangeInclusive;
 
-use super::Secret;
 use super::file::properties;
 use super::values::{Count, Flag, LogLevel, Words};
+use super::{ProjectList, Protocol, Secret};
 
 /// The draft that Kong's validator reads.
 const DRAFT: &str = "http://json-schema.org/draft-04/schema#";
@@ -137,6 +137,30 @@ impl Shape for LogLevel {
 
     fn value(&self) -> Option<Value> {
         Some(format!("{self:?}").to_lowercase().into())
+    }
+}
+
+impl Shape for Protocol {
+    fn shape(&self, property: &mut Property) {
+        property.types = vec!["string"];
+        property.pattern = Some("^(auto|otlp|ingestion)$".to_owned());
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(format!("{self:?}").to_lowercase().into())
+    }
+}
+
+/// What an entry says is the parser's to check: draft 4 cannot say "both or none" in a way that Kong's message explains.
+impl Shape for ProjectList {
+    fn shape(&self, property: &mut Property) {
+        property.types = vec!["array", "object", "string"];
+        property.items = Some(Items { kind: "object" });
+        property.max_properties = Some(0);
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(Value::Array(Vec::new()))
     }
 }
 

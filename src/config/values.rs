@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::Secret;
+use super::{ProjectList, Protocol, Secret};
 
 /// A boolean, also `"true"` and `"false"`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -136,6 +136,18 @@ impl Shown for Words {
 impl Shown for LogLevel {
     fn shown(&self) -> String {
         format!("{self:?}").to_lowercase()
+    }
+}
+
+impl Shown for Protocol {
+    fn shown(&self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+impl Shown for ProjectList {
+    fn shown(&self) -> String {
+        "[]".to_owned()
     }
 }
 

@@ -1,22 +1,17 @@
-//! The state machine of the export. Time, answers and randomness come in as arguments; calls and notes go out as values.
+//! One call at a time, for all projects of a root context: who may call now, and whose answer has come. Time, answers
+//! and randomness come in as arguments; calls and notes go out as values.
 
-use std::rc::Rc;
 use std::time::Duration;
 
-use super::otlp::{Resource, encode_batch};
-use super::queue::Queue;
-use super::verdict::{Reply, Verdict, verdict};
-use crate::budget::Budget;
-use crate::config::ExportLimits;
-use crate::counters::{Counter, Counters};
+use super::api::Api;
+use super::lane::Lane;
+use super::note::{NotCalled, Note};
+use super::otlp::Resource;
+use super::verdict::Reply;
 
-/// First and longest wait after a failure, milliseconds.
-const BACKOFF_MS: (u64, u64) = (1000, 60_000);
-/// Wait between two tries with wrong keys or a wrong address, milliseconds.
-const PROBE_MS: u64 = 60_000;
 /// A host that never answers (WasmX up to Kong 3.8) is given up on after this many call timeouts, because a timeout
-/// counts for connecting, sending and each read, and the time that finding the host's address may take. Two calls at
-/// once would cost a WasmX worker connections, so this is long.
+/// counts for connecting, sending and each read, and the time (milliseconds) that finding the host's address may take.
+/// Two calls at once would cost a WasmX worker connections, so this is long.
 const DEADLINE: (u64, u64) = (4, 60_000);
 
 /// What to do at a tick.
@@ -24,261 +19,139 @@ const DEADLINE: (u64, u64) = (4, 60_000);
 pub enum Step {
     /// Nothing.
     Wait,
-    /// Make a call with this body; it is empty for the self check.
-    Call(Vec<u8>),
-    /// Nothing but to say this.
-    Say(Note),
+    /// Make this call, then tell the outcome with [`Exporter::dispatched`].
+    Call(Outgoing),
+    /// Nothing but to say this of the lane of that number.
+    Say(usize, Note),
 }
 
-/// Why the host did not make a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotCalled {
-    /// There is no such cluster, or the address is not valid.
-    NoUpstream,
-    /// Not now.
-    NotNow,
+/// A call to make.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Number of the lane whose server is called.
+    pub lane: usize,
+    /// Which of its APIs.
+    pub api: Api,
+    /// The request's body; an empty one asks OTLP only whether it is there.
+    pub body: Vec<u8>,
 }
 
-/// Something an operator may want to know; the caller words and rates it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Note {
-    /// First success, or the first after failures.
-    Connected,
-    /// Langfuse refuses the keys.
-    WrongKeys(u16),
-    /// There is no OTLP receiver at the address.
-    WrongAddress(u16),
-    /// No answer, or one that asks to try again.
-    Unreachable(Option<u16>),
-    /// The host cannot make the call at all: there is no such cluster, or the address is not valid.
-    NoUpstream,
-    /// The host could not make the call now: no healthy host in the cluster.
-    CannotCall,
-    /// A batch was refused for good.
-    Refused(u16),
-}
-
-#[derive(Debug)]
-enum State {
-    /// Nothing under way; the next call may be made at this time.
-    Idle { not_before: u64 },
-    /// A call is under way.
-    InFlight { token: u32, deadline: u64 },
-}
-
-/// Spans that are being sent.
-#[derive(Debug)]
-struct Batch {
-    spans: Vec<Vec<u8>>,
-    /// When it was first tried.
+/// The call under way.
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    lane: usize,
+    token: u32,
     since: u64,
+    deadline: u64,
 }
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Exporter {
-    queue: Queue,
-    retry_age_ms: u64,
+    lanes: Vec<Lane>,
     timeout_ms: u64,
-    counters: Rc<Counters>,
-    state: State,
-    batch: Option<Batch>,
-    /// The second half of a batch that was too large.
-    rest: Vec<Batch>,
-    failures: u32,
-    /// Nothing has been answered yet: the first call asks only whether Langfuse is there.
-    checked: bool,
-    /// The last thing said, so that it is said once.
-    said: Option<Note>,
+    slot: Option<InFlight>,
+    /// The lane that may call next.
+    turn: usize,
 }
 
 impl Exporter {
-    /// An exporter whose calls time out after `timeout_ms`.
+    /// An exporter for these lanes, whose calls time out after `timeout_ms`.
     #[must_use]
-    pub fn new(limits: ExportLimits, timeout_ms: u32, budget: &Rc<Budget>, counters: &Rc<Counters>) -> Self {
-        Self {
-            queue: Queue::new(limits, budget),
-            retry_age_ms: limits.retry_age_ms,
-            timeout_ms: u64::from(timeout_ms),
-            counters: Rc::clone(counters),
-            state: State::Idle { not_before: 0 },
-            batch: None,
-            rest: Vec::new(),
-            failures: 0,
-            checked: false,
-            said: None,
-        }
+    pub fn new(lanes: Vec<Lane>, timeout_ms: u32) -> Self {
+        Self { lanes, timeout_ms: u64::from(timeout_ms), slot: None, turn: 0 }
     }
 
-    /// Takes a span.
-    pub fn offer(&mut self, span: Vec<u8>, now: u64) {
-        self.counters.add(Counter::Offered, 1);
-        self.queue.push(span, now, &self.counters);
+    /// Takes a span for the lane of that number (the first, where there is none of it).
+    pub fn offer(&mut self, lane: usize, span: Vec<u8>, now: u64) {
+        let lane = if lane < self.lanes.len() { lane } else { 0 };
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.offer(span, now);
+        }
     }
 
     /// Traces that are queued or being sent.
     #[must_use]
     pub fn pending(&self) -> usize {
-        let spans = |batch: &Batch| batch.spans.len();
-        self.queue.len() + self.batch.iter().chain(&self.rest).map(spans).sum::<usize>()
+        self.lanes.iter().map(Lane::pending).sum()
     }
 
-    /// What to do now. After [`Step::Call`], tell the outcome with [`Exporter::dispatched`].
+    /// Nothing is queued, being sent, or under way.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.slot.is_none() && self.pending() == 0
+    }
+
+    /// The gateway is about to end: everything is due.
+    pub fn end(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::end);
+    }
+
+    /// What to do now.
     pub fn poll(&mut self, now: u64, resource: Resource<'_>) -> Step {
-        match self.state {
-            State::InFlight { token, deadline } if now < deadline => {
-                // A clock that was set back must not hold the next call up for ever.
-                self.state = State::InFlight { token, deadline: deadline.min(now.saturating_add(self.deadline_ns())) };
-                Step::Wait
+        // A clock that was set back must not hold the next call up for ever.
+        let latest = self.deadline(now);
+        if let Some(call) = &mut self.slot {
+            call.deadline = call.deadline.min(latest);
+            let (token, over) = (call.token, now >= call.deadline);
+            let said = if over { self.answered(now, token, &Reply::default()) } else { None };
+            return said.map_or(Step::Wait, |(lane, note)| Step::Say(lane, note));
+        }
+        for _ in 0..self.lanes.len() {
+            let lane = self.turn;
+            self.turn = (lane + 1) % self.lanes.len();
+            if let Some((api, body)) = self.lanes.get_mut(lane).and_then(|lane| lane.next_call(now, resource)) {
+                return Step::Call(Outgoing { lane, api, body });
             }
-            // Never answered.
-            State::InFlight { .. } => self.fail(now, None, None).map_or(Step::Wait, Step::Say),
-            State::Idle { not_before } if now < not_before && not_before - now <= MAX_WAIT_NS => Step::Wait,
-            State::Idle { .. } if !self.checked => Step::Call(Vec::new()),
-            State::Idle { .. } => {
-                self.next_batch(now).map_or(Step::Wait, |spans| Step::Call(encode_batch(resource, spans)))
-            }
         }
+        Step::Wait
     }
 
-    /// The batch to send: one that was not taken yet, else a new one where it is due.
-    fn next_batch(&mut self, now: u64) -> Option<&[Vec<u8>]> {
-        if self.batch.is_none() {
-            self.batch = self.rest.pop();
-        }
-        if self.batch.is_none() && self.queue.is_due(now) {
-            let spans = self.queue.take_batch();
-            self.batch = (!spans.is_empty()).then_some(Batch { spans, since: now });
-        }
-        self.batch.as_ref().map(|batch| batch.spans.as_slice())
-    }
-
-    fn deadline_ns(&self) -> u64 {
-        self.timeout_ms.saturating_mul(DEADLINE.0).saturating_add(DEADLINE.1).saturating_mul(1_000_000)
-    }
-
-    /// The host has made the call of [`Step::Call`] (and gave it `token`), or could not.
-    pub fn dispatched(&mut self, now: u64, outcome: Result<u32, NotCalled>) -> Option<Note> {
-        let refused = match outcome {
+    /// The host has made the call of [`Step::Call`] for `lane` (and gave it a token), or could not.
+    pub fn dispatched(&mut self, now: u64, lane: usize, outcome: Result<u32, NotCalled>) -> Option<Note> {
+        match outcome {
             Ok(token) => {
-                self.state = State::InFlight { token, deadline: now.saturating_add(self.deadline_ns()) };
-                return None;
+                self.slot = Some(InFlight { lane, token, since: now, deadline: self.deadline(now) });
+                None
             }
-            Err(refused) => refused,
-        };
-        self.counters.add(Counter::ExportNotCalled, 1);
-        self.backoff(now, None);
-        self.expire(now);
-        self.say(match refused {
-            NotCalled::NoUpstream => Note::NoUpstream,
-            NotCalled::NotNow => Note::CannotCall,
-        })
-    }
-
-    /// An answer to the call `token` has come; one to another call is ignored.
-    pub fn answered(&mut self, now: u64, token: u32, reply: Reply) -> Option<Note> {
-        match self.state {
-            State::InFlight { token: awaited, .. } if awaited == token => {}
-            _ => return None,
-        }
-        self.state = State::Idle { not_before: 0 };
-        let status = reply.status.unwrap_or_default();
-        match verdict(reply) {
-            Verdict::Done => self.succeed(),
-            Verdict::Retry(after) => return self.fail(now, reply.status, after),
-            Verdict::WrongKeys => return self.probe_later(now, Note::WrongKeys(status)),
-            Verdict::WrongAddress => return self.probe_later(now, Note::WrongAddress(status)),
-            Verdict::Split => self.split(now),
-            Verdict::Drop => {
-                self.counters.add(Counter::ExportRefused, 1);
-                self.drop_batch(Counter::DroppedRejected);
-                (self.checked, self.failures) = (true, 0);
-                // It says nothing of the connection, so the next success is no news.
-                return Some(Note::Refused(status));
-            }
-        }
-        (self.checked, self.failures) = (true, 0);
-        self.say(Note::Connected)
-    }
-
-    /// What is wrong will not be right in a second: asks again slowly, and keeps what it has.
-    fn probe_later(&mut self, now: u64, note: Note) -> Option<Note> {
-        self.counters.add(Counter::ExportRefused, 1);
-        self.state = State::Idle { not_before: now.saturating_add(PROBE_MS * 1_000_000) };
-        self.expire(now);
-        self.say(note)
-    }
-
-    fn succeed(&mut self) {
-        self.counters.add(Counter::ExportOk, 1);
-        if let Some(batch) = self.batch.take() {
-            self.counters.add(Counter::Sent, batch.spans.len() as u64);
-            self.queue.release(&batch.spans);
+            Err(why) => self.lanes.get_mut(lane)?.not_called(now, why),
         }
     }
 
-    fn fail(&mut self, now: u64, status: Option<u16>, after: Option<Duration>) -> Option<Note> {
-        self.counters.add(Counter::ExportRetried, 1);
-        let after = after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        self.backoff(now, after);
-        self.expire(now);
-        self.say(Note::Unreachable(status))
+    fn deadline(&self, now: u64) -> u64 {
+        let longest_ms = self.timeout_ms.saturating_mul(DEADLINE.0).saturating_add(DEADLINE.1);
+        now.saturating_add(longest_ms.saturating_mul(1_000_000))
     }
 
-    /// Waits twice as long after each failure, with up to a quarter of jitter so that workers do not call in step.
-    fn backoff(&mut self, now: u64, at_least_ms: Option<u64>) {
-        let doubled = BACKOFF_MS.0.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MS.1);
-        self.failures = self.failures.saturating_add(1);
-        let jitter = (now / 1000).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let wait = doubled.max(at_least_ms.unwrap_or(0)) + jitter % (doubled / 4 + 1);
-        self.state = State::Idle { not_before: now.saturating_add(wait * 1_000_000) };
+    /// An answer to the call `token` has come: the lane that it is for, and a note; one to another call is ignored.
+    pub fn answered(&mut self, now: u64, token: u32, reply: &Reply<'_>) -> Option<(usize, Note)> {
+        let call = self.slot.take_if(|call| call.token == token)?;
+        let took = Duration::from_nanos(now.saturating_sub(call.since));
+        let note = self.lanes.get_mut(call.lane)?.answered(now, took, reply)?;
+        Some((call.lane, note))
     }
 
-    /// Drops the batch once it has been tried for as long as it may be.
-    fn expire(&mut self, now: u64) {
-        let age_ms = |batch: &Batch| now.saturating_sub(batch.since) / 1_000_000;
-        if self.batch.as_ref().is_some_and(|batch| age_ms(batch) >= self.retry_age_ms) {
-            self.drop_batch(Counter::DroppedExpired);
-        }
-    }
-
-    fn drop_batch(&mut self, reason: Counter) {
-        if let Some(batch) = self.batch.take() {
-            self.counters.add(reason, batch.spans.len() as u64);
-            self.queue.release(&batch.spans);
-        }
-    }
-
-    fn split(&mut self, now: u64) {
-        self.counters.add(Counter::ExportRefused, 1);
-        let Some(batch) = self.batch.as_mut() else { return };
-        if batch.spans.len() < 2 {
-            return self.drop_batch(Counter::DroppedTooLarge);
-        }
-        let second = batch.spans.split_off(batch.spans.len() / 2);
-        self.rest.push(Batch { spans: second, since: now });
-    }
-
-    fn say(&mut self, note: Note) -> Option<Note> {
-        (self.said.replace(note) != Some(note)).then_some(note)
-    }
-}
-
-/// No wait is longer: a "not before" beyond it comes from a clock that was set back.
-const MAX_WAIT_NS: u64 = 600 * 1_000_000_000;
-
-impl Drop for Exporter {
-    fn drop(&mut self) {
-        self.counters.add(Counter::DroppedShutdown, self.pending() as u64);
+    /// How long the call of that token has been under way; none where another one is.
+    #[must_use]
+    pub fn call_age(&self, token: u32, now: u64) -> Option<Duration> {
+        let call = self.slot.filter(|call| call.token == token)?;
+        Some(Duration::from_nanos(now.saturating_sub(call.since)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::rc::Rc;
+
     use proptest::prelude::*;
 
+    use super::*;
+    use crate::budget::Budget;
+    use crate::config::{ExportLimits, Protocol};
+    use crate::counters::{Counter, Counters};
+
     const MS: u64 = 1_000_000;
+    const SECOND: u64 = 1000;
     const RESOURCE: Resource<'static> = Resource { service_name: "envoy", environment: "test" };
     const LIMITS: ExportLimits = ExportLimits {
         queue_items: 6,
@@ -289,40 +162,66 @@ mod tests {
         retry_age_ms: 100_000,
     };
 
+    /// An exporter, and the server's side of its calls.
     struct Rig {
         exporter: Exporter,
         counters: Rc<Counters>,
         now: u64,
         token: u32,
+        /// The lane of the last call.
+        lane: usize,
     }
 
     impl Rig {
-        fn new(memory: usize) -> Self {
-            let counters = Rc::new(Counters::default());
-            let exporter = Exporter::new(LIMITS, 1000, &Budget::new(memory), &counters);
-            Self { exporter, counters, now: 1_000_000 * MS, token: 0 }
+        fn new(lanes: usize, memory: usize, protocol: Protocol) -> Self {
+            let (counters, budget) = (Rc::new(Counters::default()), Budget::new(memory));
+            let lane = |_| Lane::new(LIMITS, protocol, &budget, &counters);
+            let exporter = Exporter::new((0..lanes).map(lane).collect(), 1000);
+            Self { exporter, counters, now: 1_000_000 * MS, token: 0, lane: 0 }
         }
 
+        /// One lane, whose self check is over.
         fn checked() -> Self {
-            let mut rig = Self::new(1 << 20);
-            assert_eq!(rig.call().as_deref(), Some(&[][..]), "the first call is the self check");
-            assert_eq!(rig.reply(Some(200)), Some(Note::Connected));
+            let mut rig = Self::new(1, 1 << 20, Protocol::Auto);
+            assert_eq!(rig.call(), Some((Api::Otlp, Vec::new())), "the first call is the self check");
+            assert_eq!(rig.reply(200), Some(Note::Connected(Api::Otlp)));
             rig
         }
 
         fn offer(&mut self, size: usize) {
-            self.exporter.offer(vec![7; size], self.now);
+            self.exporter.offer(0, vec![7; size], self.now);
         }
 
-        fn call(&mut self) -> Option<Vec<u8>> {
-            let Step::Call(body) = self.exporter.poll(self.now, RESOURCE) else { return None };
+        /// Offers a span that the ingestion API can be told of.
+        fn offer_span(&mut self, id: u8) {
+            let span = [&[0x0A, 16][..], &[id; 16], &[0x12, 8], &[id; 8]].concat();
+            self.exporter.offer(0, span, self.now);
+        }
+
+        fn call(&mut self) -> Option<(Api, Vec<u8>)> {
+            let Step::Call(call) = self.exporter.poll(self.now, RESOURCE) else { return None };
             self.token += 1;
-            assert_eq!(self.exporter.dispatched(self.now, Ok(self.token)), None);
-            Some(body)
+            self.lane = call.lane;
+            assert_eq!(self.exporter.dispatched(self.now, call.lane, Ok(self.token)), None);
+            Some((call.api, call.body))
         }
 
-        fn reply(&mut self, status: Option<u16>) -> Option<Note> {
-            self.exporter.answered(self.now, self.token, Reply { status, retry_after: None })
+        fn answer(&mut self, reply: &Reply<'_>) -> Option<Note> {
+            self.exporter.answered(self.now, self.token, reply).map(|(_, note)| note)
+        }
+
+        fn reply(&mut self, status: u16) -> Option<Note> {
+            self.answer(&Reply { status: Some(status), ..Reply::default() })
+        }
+
+        /// 207, with the event ids that get this status.
+        fn reply_items(&mut self, errors: &[(&str, u16, &str)]) -> Option<Note> {
+            let error = |(id, status, message): &(&str, u16, &str)| {
+                format!(r#"{{"id":"{id}","status":{status},"message":"{message}","error":"{message}"}}"#)
+            };
+            let errors: Vec<String> = errors.iter().map(error).collect();
+            let body = format!(r#"{{"successes":[],"errors":[{}]}}"#, errors.join(","));
+            self.answer(&Reply { status: Some(207), body: body.as_bytes(), ..Reply::default() })
         }
 
         fn pass(&mut self, ms: u64) {
@@ -346,14 +245,14 @@ mod tests {
         assert_eq!(rig.call(), None);
         rig.pass(100);
         assert!(rig.call().is_some());
-        rig.reply(Some(200));
+        rig.reply(200);
         (0..3).for_each(|_| rig.offer(10));
         assert!(rig.call().is_some(), "by items");
-        rig.reply(Some(200));
+        rig.reply(200);
         rig.offer(400);
         assert!(rig.call().is_some(), "by bytes");
         assert_eq!(rig.call(), None, "one call at a time");
-        rig.reply(Some(200));
+        rig.reply(200);
         assert_eq!(rig.count(Counter::Sent), 5);
         rig.balance();
     }
@@ -364,18 +263,18 @@ mod tests {
         rig.offer(10);
         rig.pass(100);
         let first = rig.call();
-        assert_eq!(rig.reply(Some(503)), Some(Note::Unreachable(Some(503))));
+        assert_eq!(rig.reply(503), Some(Note::Unwell(503)));
         rig.pass(900);
         assert_eq!(rig.call(), None);
         rig.pass(400);
         rig.offer(20);
         assert_eq!(rig.call(), first);
-        assert_eq!(rig.reply(Some(503)), None, "said once");
+        assert_eq!(rig.reply(503), None, "said once");
         rig.pass(1900);
         assert_eq!(rig.call(), None, "twice as long");
         rig.pass(700);
         assert_eq!(rig.call(), first);
-        assert_eq!(rig.reply(Some(200)), Some(Note::Connected));
+        assert_eq!(rig.reply(200), Some(Note::Connected(Api::Otlp)));
         rig.balance();
     }
 
@@ -384,9 +283,8 @@ mod tests {
         let mut rig = Rig::checked();
         rig.offer(10);
         rig.pass(100);
-        rig.call().unwrap();
-        let reply = Reply { status: Some(429), retry_after: Some(Duration::from_secs(4)) };
-        rig.exporter.answered(rig.now, rig.token, reply);
+        rig.call();
+        rig.answer(&Reply { status: Some(429), retry_after: Some(b"4"), ..Reply::default() });
         rig.pass(3999);
         assert_eq!(rig.call(), None);
         rig.pass(300);
@@ -400,9 +298,9 @@ mod tests {
         rig.pass(100);
         for _ in 0..200 {
             if rig.call().is_some() {
-                rig.reply(None);
+                rig.answer(&Reply::default());
             }
-            rig.pass(1000);
+            rig.pass(SECOND);
         }
         assert_eq!((rig.count(Counter::DroppedExpired), rig.exporter.pending()), (1, 0));
         rig.balance();
@@ -413,47 +311,156 @@ mod tests {
         let mut rig = Rig::checked();
         rig.offer(10);
         rig.pass(100);
-        rig.call().unwrap();
+        rig.call();
         rig.pass(63_999);
         assert_eq!(rig.call(), None);
         rig.pass(1);
         let said = rig.exporter.poll(rig.now, RESOURCE);
-        assert_eq!(said, Step::Say(Note::Unreachable(None)), "the deadline has passed; now the backoff counts");
-        rig.pass(1300);
+        assert_eq!(said, Step::Say(0, Note::NoAnswer), "the deadline has passed; now the backoff counts");
+        rig.pass(63_999);
+        assert_eq!(rig.call(), None, "one that fails has half of the slot's time");
+        rig.pass(1);
         let late = rig.token;
         assert!(rig.call().is_some());
-        assert_eq!(rig.exporter.answered(rig.now, late, Reply { status: Some(200), retry_after: None }), None);
+        let reply = Reply { status: Some(200), ..Reply::default() };
+        assert_eq!(rig.exporter.answered(rig.now, late, &reply), None);
         assert_eq!(rig.count(Counter::Sent), 0, "an answer to an old call counts for nothing");
         rig.balance();
     }
 
     #[test]
     fn wrong_keys_are_asked_about_slowly_and_recover() {
-        let mut rig = Rig::new(1 << 20);
-        rig.call().unwrap();
-        assert_eq!(rig.reply(Some(401)), Some(Note::WrongKeys(401)));
+        let mut rig = Rig::new(1, 1 << 20, Protocol::Auto);
+        rig.call();
+        assert_eq!(rig.reply(401), Some(Note::WrongKeys(401)));
         rig.offer(10);
         rig.pass(59_000);
         assert_eq!(rig.call(), None);
         rig.pass(1001);
-        rig.call().unwrap();
-        assert_eq!(rig.reply(Some(200)), Some(Note::Connected));
+        rig.call();
+        assert_eq!(rig.reply(200), Some(Note::Connected(Api::Otlp)));
         assert!(rig.call().is_some());
-        rig.reply(Some(200));
+        rig.reply(200);
         assert_eq!(rig.count(Counter::Sent), 1);
     }
 
     #[test]
-    fn a_wrong_address_keeps_the_traces_and_is_asked_about_slowly() {
-        let mut rig = Rig::new(1 << 20);
-        rig.offer(10);
-        rig.call().unwrap();
-        assert_eq!(rig.reply(Some(404)), Some(Note::WrongAddress(404)));
-        rig.pass(59_000);
+    fn a_server_with_neither_api_keeps_the_traces_and_is_asked_slowly() {
+        for (protocol, apis) in [
+            (Protocol::Auto, vec![Api::Otlp, Api::Ingestion]),
+            (Protocol::Otlp, vec![Api::Otlp]),
+            (Protocol::Ingestion, vec![Api::Ingestion]),
+        ] {
+            let mut rig = Rig::new(1, 1 << 20, protocol);
+            rig.offer_span(1);
+            for round in 0..2 {
+                let mut said = None;
+                for api in &apis {
+                    assert_eq!(rig.call().map(|call| call.0), Some(*api), "{protocol:?}");
+                    said = rig.reply(404);
+                }
+                let first = (round == 0 || protocol == Protocol::Auto).then_some(Note::WrongAddress(404));
+                assert_eq!(said, first, "{protocol:?}");
+                rig.pass(59_000);
+                assert_eq!((rig.call(), rig.exporter.pending()), (None, 1));
+                rig.pass(1001);
+            }
+            let (api, _) = rig.call().unwrap();
+            let said = if api == Api::Otlp { rig.reply(200) } else { rig.reply_items(&[]) };
+            assert_eq!(said, Some(Note::Connected(api)));
+        }
+    }
+
+    #[test]
+    fn a_server_without_otlp_gets_the_legacy_batch_and_is_asked_for_otlp_each_hour() {
+        let mut rig = Rig::new(1, 1 << 20, Protocol::Auto);
+        rig.offer_span(1);
+        rig.call();
+        assert_eq!(rig.reply(404), Some(Note::UsingIngestion));
+        assert_eq!(rig.call(), Some((Api::Ingestion, br#"{"batch":[]}"#.to_vec())), "at once");
+        assert_eq!(rig.reply_items(&[]), Some(Note::Connected(Api::Ingestion)));
+        rig.pass(100);
+        assert_eq!(rig.call().map(|call| call.0), Some(Api::Ingestion));
+        rig.reply_items(&[]);
+        assert_eq!(rig.count(Counter::Sent), 1);
+
+        rig.pass(3600 * SECOND);
+        assert_eq!(rig.call(), Some((Api::Otlp, Vec::new())), "without a trace");
+        assert_eq!(rig.reply(404), None, "nothing has changed, nothing is said");
+        rig.offer_span(2);
+        rig.pass(100);
+        assert_eq!(rig.call().map(|call| call.0), Some(Api::Ingestion));
+        rig.reply_items(&[]);
+
+        rig.pass(3600 * SECOND);
+        rig.call();
+        assert_eq!(rig.reply(200), Some(Note::UsingOtlp));
+        rig.offer_span(3);
+        rig.pass(100);
+        assert_eq!(rig.call().map(|call| call.0), Some(Api::Otlp));
+        rig.reply(200);
+        assert_eq!((rig.count(Counter::Sent), rig.exporter.pending()), (3, 0));
+        rig.balance();
+    }
+
+    #[test]
+    fn a_server_that_refuses_legacy_events_gets_otlp_and_loses_nothing() {
+        let refusal = "Event type not accepted";
+        let event = "0101010101010101-observation";
+        let mut rig = Rig::new(1, 1 << 20, Protocol::Auto);
+        rig.call();
+        rig.reply(404);
+        rig.call();
+        rig.reply_items(&[]);
+        rig.offer_span(1);
+        rig.pass(100);
+        rig.call();
+        assert_eq!(rig.reply_items(&[(event, 400, refusal)]), Some(Note::UsingOtlp));
+        assert_eq!(rig.call().map(|call| call.0), Some(Api::Otlp), "at once");
+        rig.reply(200);
+        assert_eq!(rig.count(Counter::Sent), 1);
+
+        let mut fixed = Rig::new(1, 1 << 20, Protocol::Ingestion);
+        fixed.call();
+        fixed.reply_items(&[]);
+        fixed.offer_span(1);
+        fixed.pass(100);
+        fixed.call();
+        assert_eq!(fixed.reply_items(&[(event, 400, refusal)]), Some(Note::IngestionRefused));
+        assert_eq!((fixed.call(), fixed.exporter.pending()), (None, 1), "kept");
+        fixed.balance();
+    }
+
+    #[test]
+    fn only_the_traces_that_may_be_retried_are() {
+        let mut rig = Rig::new(1, 1 << 20, Protocol::Ingestion);
+        rig.call();
+        rig.reply_items(&[]);
+        (1..=3).for_each(|id| rig.offer_span(id));
+        rig.call();
+        let errors = [("0101010101010101-observation", 400, "bad"), ("0202020202020202-trace", 503, "later")];
+        assert_eq!(rig.reply_items(&errors), Some(Note::Refused(207)));
+        assert_eq!((rig.count(Counter::Sent), rig.count(Counter::DroppedRejected)), (1, 1));
         assert_eq!((rig.call(), rig.exporter.pending()), (None, 1));
-        rig.pass(1001);
-        rig.call().unwrap();
-        assert_eq!(rig.reply(Some(200)), Some(Note::Connected));
+        rig.pass(1300);
+        let (_, body) = rig.call().unwrap();
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.contains("0202020202020202") && !body.contains("0303030303030303"), "{body}");
+        rig.reply_items(&[]);
+        assert_eq!((rig.count(Counter::Sent), rig.exporter.pending()), (2, 0));
+        rig.balance();
+    }
+
+    #[test]
+    fn spans_that_otlp_rejects_are_counted_and_not_repeated() {
+        let mut rig = Rig::checked();
+        (0..3).for_each(|_| rig.offer(10));
+        rig.call();
+        let body = br#"{"partialSuccess":{"rejectedSpans":"2"}}"#;
+        let note = rig.answer(&Reply { status: Some(200), body, ..Reply::default() });
+        assert_eq!(note, Some(Note::Refused(200)));
+        assert_eq!((rig.count(Counter::Sent), rig.count(Counter::DroppedRejected), rig.call()), (1, 2, None));
+        rig.balance();
     }
 
     #[test]
@@ -461,39 +468,65 @@ mod tests {
         let mut rig = Rig::checked();
         (0..3).for_each(|_| rig.offer(10));
         let (mut calls, mut sent) = (0, Vec::new());
-        while let Some(body) = rig.call() {
+        while let Some((_, body)) = rig.call() {
             calls += 1;
             let too_large = body.len() > 120;
-            rig.reply(Some(if too_large { 413 } else { 200 }));
+            rig.reply(if too_large { 413 } else { 200 });
             sent.push(too_large);
         }
         assert!(calls >= 3 && sent.iter().any(|too_large| *too_large), "{sent:?}");
         assert_eq!((rig.count(Counter::Sent) + rig.counters.dropped(), rig.exporter.pending()), (3, 0));
         rig.offer(100);
         rig.pass(100);
-        rig.call().unwrap();
-        rig.reply(Some(413));
+        rig.call();
+        rig.reply(413);
         assert_eq!(rig.count(Counter::DroppedTooLarge), 1);
         rig.balance();
     }
 
     #[test]
-    fn refused_batches_and_calls_that_cannot_be_made_are_counted_or_kept() {
+    fn one_bad_span_costs_the_others_nothing() {
+        let mut rig = Rig::checked();
+        [10, 11, 10].into_iter().for_each(|size| rig.offer(size));
+        while let Some((_, body)) = rig.call() {
+            let bad = body.windows(13).any(|bytes| bytes == [&[0x12, 11][..], &[7; 11]].concat());
+            rig.reply(if bad { 400 } else { 200 });
+        }
+        assert_eq!((rig.count(Counter::Sent), rig.count(Counter::DroppedRejected)), (2, 1));
+        rig.balance();
+    }
+
+    #[test]
+    fn a_server_that_refuses_everything_is_not_searched_for_ever() {
+        let mut rig = Rig::checked();
+        let mut calls = 0;
+        for _ in 0..100 {
+            (0..3).for_each(|_| rig.offer(10));
+            while rig.call().is_some() {
+                calls += 1;
+                rig.reply(400);
+            }
+        }
+        assert_eq!((rig.count(Counter::DroppedRejected), rig.exporter.pending()), (300, 0));
+        assert!(calls <= 100 + 24, "{calls}");
+    }
+
+    #[test]
+    fn calls_that_cannot_be_made_keep_the_traces() {
         let mut rig = Rig::checked();
         rig.offer(10);
         rig.pass(100);
-        rig.call().unwrap();
-        assert_eq!(rig.reply(Some(400)), Some(Note::Refused(400)));
-        rig.offer(10);
-        rig.pass(100);
-        rig.call().unwrap();
-        assert_eq!(rig.reply(Some(200)), None, "it was connected all the time");
-        assert_eq!(rig.count(Counter::DroppedRejected), 1);
-        rig.offer(10);
-        rig.pass(100);
-        assert!(matches!(rig.exporter.poll(rig.now, RESOURCE), Step::Call(_)));
-        assert_eq!(rig.exporter.dispatched(rig.now, Err(NotCalled::NoUpstream)), Some(Note::NoUpstream));
-        assert_eq!((rig.call(), rig.exporter.pending()), (None, 1));
+        for _ in 0..50 {
+            if let Step::Call(call) = rig.exporter.poll(rig.now, RESOURCE) {
+                rig.exporter.dispatched(rig.now, call.lane, Err(NotCalled::NoUpstream));
+                assert_eq!(rig.exporter.poll(rig.now, RESOURCE), Step::Wait);
+            }
+            rig.pass(SECOND);
+        }
+        assert_eq!(rig.exporter.pending(), 1);
+        rig.pass(60 * SECOND);
+        rig.call();
+        assert_eq!(rig.reply(200), Some(Note::Connected(Api::Otlp)));
         rig.balance();
     }
 
@@ -506,36 +539,109 @@ mod tests {
         assert_eq!((rig.exporter.pending(), rig.count(Counter::DroppedQueueFull)), (1, 8), "by bytes");
         rig.offer(1001);
         assert_eq!((rig.exporter.pending(), rig.count(Counter::DroppedTooLarge)), (1, 1), "it pushes nothing out");
-        let mut rig = Rig::new(100);
+        let mut rig = Rig::new(1, 100, Protocol::Auto);
         (0..4).for_each(|_| rig.offer(40));
         assert_eq!((rig.exporter.pending(), rig.count(Counter::DroppedMemory)), (2, 2), "by the VM's budget");
         rig.balance();
     }
 
     #[test]
-    fn what_is_pending_at_the_end_is_counted() {
-        let rig = Rig::new(1 << 20);
-        let counters = Rc::clone(&rig.counters);
-        let mut exporter = rig.exporter;
-        exporter.offer(vec![1], 0);
-        drop(exporter);
-        assert_eq!(counters.get(Counter::DroppedShutdown), 1);
+    fn a_project_that_is_dead_does_not_starve_the_others() {
+        let mut rig = Rig::new(3, 1 << 20, Protocol::Auto);
+        let mut sent = [0_u32; 3];
+        for _ in 0..2000 {
+            (0..3).for_each(|lane| rig.exporter.offer(lane, vec![1; 10], rig.now));
+            if rig.call().is_some() {
+                if rig.lane == 1 {
+                    // Each of its calls hangs until its timeout.
+                    rig.pass(5000);
+                    rig.answer(&Reply::default());
+                } else {
+                    sent[rig.lane] += 1;
+                    rig.reply(200);
+                }
+            }
+            rig.pass(20);
+        }
+        // 2000 rounds of 20 ms and what the hanging calls took: the healthy ones share the rest evenly.
+        assert!(sent[0] > 150 && sent[2] > 150 && sent[0].abs_diff(sent[2]) < 10, "{sent:?}");
+        rig.balance();
     }
+
+    #[test]
+    fn batches_never_mix_projects() {
+        let mut rig = Rig::new(2, 1 << 20, Protocol::Auto);
+        (0..2).for_each(|_| {
+            rig.call();
+            rig.reply(200);
+        });
+        for (lane, byte) in [(0, 1), (1, 2), (0, 1), (1, 2), (7, 1)] {
+            rig.exporter.offer(lane, vec![byte; 10], rig.now);
+        }
+        rig.pass(100);
+        for _ in 0..2 {
+            let (_, body) = rig.call().unwrap();
+            let foreign = if rig.lane == 0 { 2 } else { 1 };
+            assert!(!body.windows(10).any(|bytes| bytes == [foreign; 10]));
+            rig.reply(200);
+        }
+        assert_eq!((rig.count(Counter::Sent), rig.exporter.pending()), (5, 0));
+    }
+
+    #[test]
+    fn at_the_end_everything_is_due_in_one_call() {
+        let mut rig = Rig::checked();
+        (0..5).for_each(|_| rig.offer(10));
+        rig.call();
+        rig.reply(503);
+        rig.exporter.end();
+        assert_eq!(rig.call().map(|call| call.0), Some(Api::Otlp), "the failed batch, without its backoff");
+        rig.reply(200);
+        rig.call();
+        rig.reply(200);
+        assert!(rig.exporter.is_drained());
+    }
+
+    #[test]
+    fn what_is_pending_when_it_is_dropped_is_counted() {
+        let mut rig = Rig::new(2, 1 << 20, Protocol::Auto);
+        (0..2).for_each(|lane| rig.exporter.offer(lane, vec![1], rig.now));
+        let counters = Rc::clone(&rig.counters);
+        drop(rig);
+        assert_eq!(counters.get(Counter::DroppedShutdown), 2);
+    }
+
+    const STATUSES: [u16; 10] = [200, 207, 302, 400, 401, 404, 413, 429, 503, 504];
 
     proptest! {
         #[test]
-        fn the_account_always_balances(steps in prop::collection::vec((0..6_u8, 0..400_u64, prop::option::of(prop::sample::select(vec![200_u16, 401, 413, 400, 503]))), 1..120)) {
-            let mut rig = Rig::new(1500);
-            for (step, amount, status) in steps {
+        fn the_account_always_balances(
+            protocol in prop::sample::select(vec![Protocol::Auto, Protocol::Otlp, Protocol::Ingestion]),
+            steps in prop::collection::vec((0..7_u8, 0..400_u64, prop::option::of(prop::sample::select(STATUSES.to_vec())), 0..4_u8), 1..160),
+        ) {
+            let mut rig = Rig::new(2, 1500, protocol);
+            let bodies: [&[u8]; 4] = [
+                b"",
+                br#"{"partialSuccess":{"rejectedSpans":"1"}}"#,
+                br#"{"successes":[],"errors":[{"id":"0101010101010101-trace","status":503},{"id":"x","status":400}]}"#,
+                br#"{"errors":[{"id":"0101010101010101-trace","status":400,"message":"Event type not accepted"}]}"#,
+            ];
+            for (step, amount, status, body) in steps {
                 match step {
-                    0 | 1 => rig.offer(usize::try_from(amount).unwrap()),
-                    2 => { rig.call(); }
-                    3 => { rig.reply(status); }
-                    4 => rig.pass(amount * 20),
+                    0 => rig.offer(usize::try_from(amount).unwrap()),
+                    1 => rig.offer_span(body),
+                    2 => rig.exporter.offer(1, vec![3; usize::try_from(amount).unwrap()], rig.now),
+                    3 => { rig.call(); }
+                    4 => {
+                        let body = bodies[usize::from(body)];
+                        rig.answer(&Reply { status, body, ..Reply::default() });
+                    }
+                    5 => rig.pass(amount * 20),
                     _ => rig.now = rig.now.saturating_sub(amount * MS),
                 }
                 rig.balance();
-                prop_assert!(rig.exporter.queue.len() <= LIMITS.queue_items);
+                // What waits is bounded per lane; what is being sent came from there.
+                prop_assert!(rig.exporter.pending() <= 2 * (LIMITS.queue_items + LIMITS.batch_items));
             }
         }
     }

@@ -1,20 +1,30 @@
 //! Getting traces to Langfuse: a bounded queue, batches, one call in flight, retries, and an account of every trace.
 //!
 //! ```text
-//! offer(span) → queue ──┐  tick: due?            answer: verdict
-//!   full: drop oldest   ├→ batch → call in flight ─┬→ done            (sent)
-//!                       │                          ├→ retry later     (same spans, same bytes)
-//!                       └──────── split ◄──────────┴→ drop            (counted, with its reason)
+//! exporter.rs  the one call slot; lanes take turns
+//! lane.rs      one project: queue → batch → call → answer
+//!                offer(span) → queue ──┐  due?              ┌→ done            (sent)
+//!                  full: drop oldest   ├→ batch → its call ─┼→ retry later     (same spans, same bytes)
+//!                                      └───── halves ◄──────┴→ drop            (counted, with its reason)
+//! verdict.rs   what an answer means        api.rs  OTLP or the legacy ingestion API
 //! ```
 //!
-//! At every moment: offered = queued + in the batch + sent + Σ dropped(reason).
+//! At every moment: offered = queued + in the batches + sent + Σ dropped(reason).
 
+mod api;
 mod exporter;
+pub mod ingestion;
+mod lane;
+mod note;
 pub mod otlp;
 mod queue;
 mod request;
+mod retry_after;
 mod verdict;
 
-pub use exporter::{Exporter, NotCalled, Note, Step};
+pub use api::Api;
+pub use exporter::{Exporter, Outgoing, Step};
+pub use lane::Lane;
+pub use note::{NotCalled, Note};
 pub use request::{HeaderList, headers};
-pub use verdict::{Reply, Verdict, retry_after, verdict};
+pub use verdict::{BODY_MAX, Cause, Reply, Verdict, verdict};

@@ -7,6 +7,9 @@ use crate::budget::{Budget, Lease};
 use crate::config::ExportLimits;
 use crate::counters::{Counter, Counters};
 
+/// Bytes of a batch at the end of life.
+const LAST_BATCH: usize = 8 * 1024 * 1024;
+
 /// An encoded span and when it was offered (nanoseconds since 1970).
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -19,13 +22,15 @@ pub(super) struct Queue {
     limits: ExportLimits,
     spans: VecDeque<Waiting>,
     bytes: usize,
-    /// Memory of the queue and of the batch that was taken from it.
+    /// Memory of the queue and of the batches that were taken from it.
     lease: Lease,
+    /// Everything is due, in few calls.
+    ending: bool,
 }
 
 impl Queue {
     pub(super) fn new(limits: ExportLimits, budget: &Rc<Budget>) -> Self {
-        Self { limits, spans: VecDeque::new(), bytes: 0, lease: budget.export_lease() }
+        Self { limits, spans: VecDeque::new(), bytes: 0, lease: budget.export_lease(), ending: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,6 +57,13 @@ impl Queue {
         self.spans.push_back(Waiting { span, since: now });
     }
 
+    /// From now on everything is due, in batches as large as servers take: there may be time for one call only.
+    pub(super) fn end(&mut self) {
+        self.ending = true;
+        self.limits.batch_items = usize::MAX;
+        self.limits.batch_bytes = self.limits.batch_bytes.max(LAST_BATCH);
+    }
+
     fn drop_oldest(&mut self, reason: Counter, counters: &Counters) -> Option<()> {
         let oldest = self.spans.pop_front()?;
         self.bytes -= oldest.span.len();
@@ -70,6 +82,7 @@ impl Queue {
             || self.bytes >= self.limits.batch_bytes
             || age_ms >= self.limits.batch_age_ms
             || clock_back
+            || self.ending
     }
 
     /// Takes a batch, the first span whatever its size. Its memory stays leased until [`Queue::release`].

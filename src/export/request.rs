@@ -1,19 +1,20 @@
 //! The export call's headers (docs/design.md, "Export"). `content-length` is the host's to add.
 
+use super::Api;
 use crate::config::Target;
 
 /// Names and values of a callout's headers.
 pub type HeaderList<'a> = Vec<(&'static str, &'a str)>;
 
-/// Headers of a batch for `target`; `path` is that of its endpoint.
+/// Headers of a batch for an API of `target`; `path` is that of its endpoint.
 #[must_use]
-pub fn headers<'a>(target: &'a Target, path: &'a str) -> HeaderList<'a> {
+pub fn headers<'a>(target: &'a Target, api: Api, path: &'a str) -> HeaderList<'a> {
     vec![
         (":method", "POST"),
         (":path", path),
         (":authority", &target.endpoint.authority),
         (":scheme", if target.endpoint.https { "https" } else { "http" }),
-        ("content-type", "application/x-protobuf"),
+        ("content-type", if api == Api::Otlp { "application/x-protobuf" } else { "application/json" }),
         ("authorization", target.authorization.expose()),
         // 4 = written at once; without it traces appear up to ten minutes later.
         ("x-langfuse-ingestion-version", "4"),

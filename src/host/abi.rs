@@ -18,6 +18,7 @@ pub(super) const CONTINUE: u32 = 0;
 pub(super) enum BufferType {
     RequestBody = 0,
     ResponseBody = 1,
+    CallResponseBody = 4,
     PluginConfiguration = 7,
 }
 
@@ -43,7 +44,12 @@ pub(super) enum Severity {
 }
 
 /// Metric types (`proxy_metric_type_t`).
-pub(super) const METRIC_COUNTER: u32 = 0;
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(super) enum MetricType {
+    Counter = 0,
+    Histogram = 2,
+}
 
 // Rust's own ways to these panic or exit where the host fails them.
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -60,6 +66,8 @@ unsafe extern "C" {
     pub(super) safe fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     pub(super) safe fn proxy_set_effective_context(context: u32) -> u32;
     pub(super) safe fn proxy_increment_metric(metric: u32, offset: i64) -> u32;
+    pub(super) safe fn proxy_record_metric(metric: u32, value: u64) -> u32;
+    pub(super) safe fn proxy_done() -> u32;
     pub(super) fn proxy_log(level: u32, message: *const u8, len: usize) -> u32;
     pub(super) fn proxy_get_buffer_bytes(
         kind: u32,

@@ -50,11 +50,12 @@ extern "C" fn proxy_on_tick(root: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, _body: usize, _trailers: u32) {
-    if let Some(context) = Vm::get().root(root) {
+extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, body: usize, _trailers: u32) {
+    let vm = Vm::get();
+    if let Some(context) = vm.root(root) {
         // Envoy answers in the context of its choice; the getters must mean this one.
         hostcalls::set_effective_context(root);
-        context.call_answered(token, headers);
+        context.call_answered(&vm, token, headers, body);
     }
 }
 
@@ -89,10 +90,8 @@ extern "C" fn proxy_on_log(context: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(context: u32) -> u32 {
-    if let Some(root) = Vm::get().root(context) {
-        root.done();
-    }
-    1
+    let vm = Vm::get();
+    vm.root(context).is_none_or(|root| root.is_done(&vm)).into()
 }
 
 #[unsafe(no_mangle)]

@@ -9,7 +9,8 @@ use std::cell::OnceCell;
 
 use super::abi::NOT_FOUND;
 use super::hostcalls::property;
-use crate::call::{GatewayFact, GatewayIds, upstream_time};
+use super::vm::HostKind;
+use crate::call::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
 
 /// What the gateway is, as far as it has been asked; one in a VM. Only what it answered is remembered.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(super) struct Gateway {
     has_kong: OnceCell<bool>,
     /// Kong's node id, which does not change.
     node: OnceCell<String>,
+    /// The gateway has metrics, and they harm nobody.
+    has_metrics: OnceCell<bool>,
 }
 
 /// What nginx knows a request by; empty where it does not say.
@@ -41,6 +44,35 @@ impl RequestIds {
 }
 
 impl Gateway {
+    /// Names of the route of the request whose headers these are, for the table of projects.
+    pub(super) fn routes(&self, host: HostKind) -> Vec<Vec<u8>> {
+        let named = |names: [[&str; 2]; 2]| names.iter().filter_map(|name| property(name).ok()).collect();
+        match host {
+            HostKind::Envoy => property(&["xds", "route_name"]).into_iter().collect(),
+            HostKind::WasmX if self.has_kong() => named([["kong", "route_name"], ["kong", "route_id"]]),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Metrics may be used, as far as it has been found out in a request: Kong has them since 3.8, and before that
+    /// calling for one traps. Its Prometheus plugin fails as a whole where the name of a filter with metrics has a hyphen
+    /// (3.9, `kong/plugins/prometheus/wasmx.lua`).
+    pub(super) fn has_metrics(&self) -> bool {
+        self.has_metrics.get().copied().unwrap_or(false)
+    }
+
+    /// Finds out, in a request, whether metrics may be used.
+    fn look_for_metrics(&self) {
+        if self.has_metrics.get().is_none()
+            && let Ok(filter) = property(&["plugin_name"])
+        {
+            let version = if self.has_kong() { text("version") } else { None };
+            let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.".contains(byte);
+            let has = version.is_some_and(|version| kong_has_metrics(&version)) && filter.iter().all(allowed);
+            self.has_metrics.get_or_init(|| has);
+        }
+    }
+
     /// The route and service of the request whose headers these are. Kong forgets them before the log phase.
     pub(super) fn route(&self) -> Vec<GatewayFact> {
         if !self.has_kong() {
@@ -53,6 +85,7 @@ impl Gateway {
 
     /// What else the gateway says of the call whose log phase this is.
     pub(super) fn facts(&self) -> Vec<GatewayFact> {
+        self.look_for_metrics();
         let mut facts = Vec::with_capacity(4);
         facts.extend(self.node().map(|node| ("kong_node", node.into())));
         for key in ["upstream_connect_time", "upstream_header_time", "upstream_response_time"] {

@@ -4,7 +4,7 @@ use std::alloc::{Layout, alloc};
 use std::cell::Cell;
 use std::ptr;
 
-use super::abi::{self, BufferType, MapType, OK, Severity};
+use super::abi::{self, BufferType, MapType, MetricType, OK, Severity};
 use crate::headers::Header;
 
 /// Memory that the host fills and hands over (`proxy_on_memory_allocate`).
@@ -176,15 +176,25 @@ pub(super) fn set_effective_context(context: u32) {
     abi::proxy_set_effective_context(context);
 }
 
-/// Defines a counter metric; none where the host refuses.
-pub(super) fn define_counter(name: &str) -> Option<u32> {
+/// Defines a metric; none where the host refuses.
+pub(super) fn define_metric(kind: MetricType, name: &str) -> Option<u32> {
     let mut metric = 0;
     // SAFETY: pointer and length are those of a string; the call writes to the number alone.
-    let status = unsafe { abi::proxy_define_metric(abi::METRIC_COUNTER, name.as_ptr(), name.len(), &mut metric) };
+    let status = unsafe { abi::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut metric) };
     (status == OK).then_some(metric)
 }
 
 /// Adds to a counter metric.
 pub(super) fn increment(metric: u32, by: u64) {
     abi::proxy_increment_metric(metric, i64::try_from(by).unwrap_or(i64::MAX));
+}
+
+/// Records a value of a histogram metric.
+pub(super) fn record(metric: u32, value: u64) {
+    abi::proxy_record_metric(metric, value);
+}
+
+/// Tells the host that the root context, which it waits for, has ended. WasmX does not have this call.
+pub(super) fn done() {
+    abi::proxy_done();
 }

@@ -1,33 +1,51 @@
-//! Publishing counters as host metrics. Defined when first needed, so that a VM without traffic shows none.
+//! Publishing counts and measures as host metrics. Defined when first needed, so that a VM without traffic shows none.
 
 use std::cell::RefCell;
 
+use super::abi::MetricType;
 use super::hostcalls;
 use crate::counters::{Counter, Counters};
+use crate::measures::{Kind, Measures};
 
-/// Metric ids of this VM, by counter; none where the host refused to define it.
+/// Metric ids of this VM; none where the host refused to define it.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
-    defined: RefCell<Vec<(Counter, Option<u32>)>>,
+    counters: RefCell<Vec<(Counter, Option<u32>)>>,
+    /// By the number of the series.
+    series: RefCell<Vec<Option<u32>>>,
 }
 
 impl Metrics {
-    /// Adds to the host's metrics what `counters` have counted since the last time.
-    pub(super) fn publish(&self, counters: &Counters) {
+    /// Adds to the host's metrics what has been counted and measured since the last time.
+    pub(super) fn publish(&self, counters: &Counters, measures: &Measures) {
         counters.publish(|counter, by| {
-            if let Some(metric) = self.metric(counter) {
+            if let Some(metric) = self.counter(counter) {
                 hostcalls::increment(metric, by);
             }
         });
+        measures.publish(|number, name, kind, value| match (kind, self.series(number, name, kind)) {
+            (Kind::Counter, Some(metric)) => hostcalls::increment(metric, value),
+            (Kind::Histogram, Some(metric)) => hostcalls::record(metric, value),
+            (_, None) => {}
+        });
     }
 
-    fn metric(&self, counter: Counter) -> Option<u32> {
-        let mut defined = self.defined.try_borrow_mut().ok()?;
+    fn counter(&self, counter: Counter) -> Option<u32> {
+        let mut defined = self.counters.try_borrow_mut().ok()?;
         if let Some((_, metric)) = defined.iter().find(|(known, _)| *known == counter) {
             return *metric;
         }
-        let metric = hostcalls::define_counter(counter.name());
+        let metric = hostcalls::define_metric(MetricType::Counter, counter.name());
         defined.push((counter, metric));
         metric
+    }
+
+    fn series(&self, number: usize, name: &str, kind: Kind) -> Option<u32> {
+        let mut defined = self.series.try_borrow_mut().ok()?;
+        if number == defined.len() {
+            let kind = if kind == Kind::Counter { MetricType::Counter } else { MetricType::Histogram };
+            defined.push(hostcalls::define_metric(kind, name));
+        }
+        *defined.get(number)?
     }
 }

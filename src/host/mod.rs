@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! exports.rs   what the host calls: finds the context, never fails
-//! root.rs      configuration, tick, export calls of one root context
+//! root.rs      configuration, tick and end of one root context
+//! callout.rs   its export calls; notes.rs: what they have to say
 //! stream.rs    one HTTP exchange → call::Call
 //! gateway.rs   what nginx and Kong say of it
 //! hostcalls.rs what the filter calls, safe; abi.rs: the same, as the ABI has it
@@ -15,11 +16,13 @@
 #![expect(unsafe_code, reason = "the ABI is a C interface")]
 
 mod abi;
+mod callout;
 mod exports;
 mod gateway;
 mod hostcalls;
 mod log;
 mod metrics;
+mod notes;
 mod root;
 mod stream;
 mod vm;

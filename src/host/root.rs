@@ -1,35 +1,32 @@
-//! One root context: its configuration, its exporter, and the tick that drives it.
-//!
-//! Export calls are made from the tick alone, one at a time: on WasmX anything else leaks connections or crashes the
-//! worker. The tick is set once and never changed, for the same reason.
+//! One root context: its configuration, its exporter, the tick that drives it, and its end.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::abi::{self, BufferType, MapType};
+use super::abi::BufferType;
+use super::callout::{Answer, Caller};
+use super::notes::Notes;
 use super::vm::{HostKind, Vm};
 use super::{gateway, hostcalls, log};
-use crate::config::{Activation, LogLevel, Settings, Target, is_address};
+use crate::call::Finished;
+use crate::config::{Activation, LogLevel, Projects, Settings};
 use crate::counters::{Counter, Counters};
 use crate::export::otlp::Resource;
-use crate::export::{self, Exporter, NotCalled, Note, Reply, Step};
+use crate::export::{Exporter, Lane, NotCalled, Step};
 
 /// Period of the tick, milliseconds. One batch may leave at each: 50 MiB of traces a second with the default batch size.
 const TICK_MS: u32 = 20;
 const MS: u64 = 1_000_000;
 /// How often a filter that cannot trace says so, and how often drops are reported.
 const REMIND_NS: u64 = 60_000 * MS;
-/// Refused calls after which WasmX is not asked any more.
-const REFUSED_MAX: u32 = 5;
-/// Notes of the exporter that are logged a minute.
-const NOTES_MAX: u32 = 6;
+/// How long a root that ends may go on to send what it has.
+const END_NS: u64 = 10_000 * MS;
 
 /// What a configured root works with.
 #[derive(Debug)]
 struct Active {
     settings: Rc<Settings>,
-    target: Target,
-    path: String,
+    projects: Projects,
     exporter: Exporter,
 }
 
@@ -37,39 +34,43 @@ struct Active {
 #[derive(Debug)]
 pub(super) struct Root {
     id: u32,
+    /// The text that is in force.
+    configuration: RefCell<Option<Vec<u8>>>,
     active: RefCell<Option<Active>>,
-    /// Why the filter is disabled although it was meant to trace.
+    /// What keeps (some) traffic from being traced although it was meant to be.
     problem: RefCell<Option<String>>,
     counters: Rc<Counters>,
+    caller: Caller,
+    notes: Notes,
     ticking: Cell<bool>,
     last_tick: Cell<u64>,
     /// The next tick says where traces go.
     announce: Cell<bool>,
-    /// It has been said that bodies are on disk.
-    on_disk_said: Cell<bool>,
     last_reminder: Cell<u64>,
     drops_reported: Cell<u64>,
-    /// Calls that the host refused since the configuration.
-    refused_calls: Cell<u32>,
-    /// Since when notes are counted, and how many there were.
-    notes: Cell<(u64, u32)>,
+    /// It has been said that bodies are on disk.
+    on_disk_said: Cell<bool>,
+    /// The host waits for this root to end, at this time at the latest.
+    ends_at: Cell<Option<u64>>,
 }
 
 impl Root {
     pub(super) fn new(id: u32) -> Self {
         Self {
             id,
+            configuration: RefCell::default(),
             active: RefCell::default(),
             problem: RefCell::default(),
             counters: Rc::default(),
+            caller: Caller::default(),
+            notes: Notes::default(),
             ticking: Cell::new(false),
             last_tick: Cell::new(0),
             announce: Cell::new(false),
-            on_disk_said: Cell::new(false),
             last_reminder: Cell::new(0),
             drops_reported: Cell::new(0),
-            refused_calls: Cell::new(0),
-            notes: Cell::new((0, 0)),
+            on_disk_said: Cell::new(false),
+            ends_at: Cell::new(None),
         }
     }
 
@@ -83,10 +84,14 @@ impl Root {
         Some((Rc::clone(&active.as_ref()?.settings), Rc::clone(&self.counters)))
     }
 
-    /// Takes the configuration; false where Envoy should refuse it. May be called again: the last one counts.
+    /// Takes the configuration; false where Envoy should refuse it. May be called again: the same text changes nothing,
+    /// of several the last one counts.
     pub(super) fn configure(&self, vm: &Vm, size: usize) -> bool {
         let bytes = if size == 0 { None } else { hostcalls::buffer(BufferType::PluginConfiguration, size) };
         let bytes = bytes.unwrap_or_default();
+        if self.is_tracing() && self.configuration.try_borrow().is_ok_and(|known| known.as_ref() == Some(&bytes)) {
+            return true;
+        }
         let accepted = match Settings::load(&bytes, &hostcalls::variable) {
             Ok(settings) => {
                 self.apply(vm, settings, &bytes);
@@ -98,8 +103,10 @@ impl Root {
                 vm.detect_host_in_root() != HostKind::Envoy
             }
         };
-        let needed = self.is_tracing() || self.problem.try_borrow().is_ok_and(|problem| problem.is_some());
-        if needed {
+        if let Ok(mut known) = self.configuration.try_borrow_mut() {
+            *known = Some(bytes);
+        }
+        if self.is_tracing() || self.has_problem() {
             self.start_ticking();
         }
         accepted
@@ -108,8 +115,8 @@ impl Root {
     fn apply(&self, vm: &Vm, settings: Settings, text: &[u8]) {
         vm.shared.budget.set_limit(settings.memory_budget);
         settings.warnings.iter().for_each(|warning| log::operator(&format!("ai-tracing: {warning}")));
-        let target = match &settings.activation {
-            Activation::Ready(target) => target.clone(),
+        let projects = match &settings.activation {
+            Activation::Ready(projects) => projects.clone(),
             Activation::Incomplete(problem) => return self.disable(problem.clone()),
             Activation::Off => {
                 self.replace(None);
@@ -117,22 +124,27 @@ impl Root {
             }
         };
         self.announce.set(true);
-        let exporter = Exporter::new(settings.export, target.timeout_ms, &vm.shared.budget, &self.counters);
-        let path = target.endpoint.otlp_path();
-        self.replace(Some(Active { settings: Rc::new(settings), target, path, exporter }));
-    }
-
-    fn disable(&self, problem: String) {
-        log::operator(&format!("ai-tracing: disabled, traffic is not traced: {problem}"));
-        self.replace(None);
-        self.last_reminder.set(hostcalls::now());
-        if let Ok(mut slot) = self.problem.try_borrow_mut() {
-            *slot = Some(problem);
+        let timeout_ms = projects.targets.iter().map(|target| target.timeout_ms).max().unwrap_or_default();
+        let budget = &vm.shared.budget;
+        let lanes = projects.targets.iter();
+        let lanes = lanes.map(|target| Lane::new(settings.export, target.protocol, budget, &self.counters)).collect();
+        let problems = projects.problems.join("; ");
+        self.replace(Some(Active {
+            settings: Rc::new(settings),
+            projects,
+            exporter: Exporter::new(lanes, timeout_ms),
+        }));
+        if !problems.is_empty() {
+            self.set_problem(format!("calls of one project are not traced: {problems}"));
         }
     }
 
+    fn disable(&self, problem: String) {
+        self.replace(None);
+        self.set_problem(format!("disabled, traffic is not traced: {problem}"));
+    }
+
     fn replace(&self, active: Option<Active>) {
-        self.refused_calls.set(0);
         if let Ok(mut slot) = self.active.try_borrow_mut() {
             *slot = active;
         }
@@ -141,18 +153,31 @@ impl Root {
         }
     }
 
+    fn set_problem(&self, problem: String) {
+        log::operator(&format!("ai-tracing: {problem}"));
+        self.last_reminder.set(hostcalls::now());
+        if let Ok(mut slot) = self.problem.try_borrow_mut() {
+            *slot = Some(problem);
+        }
+    }
+
+    fn has_problem(&self) -> bool {
+        self.problem.try_borrow().is_ok_and(|problem| problem.is_some())
+    }
+
     fn start_ticking(&self) {
         if !self.ticking.replace(true) {
             hostcalls::set_tick_period(TICK_MS);
         }
     }
 
-    /// Takes the span of a call that is over.
-    pub(super) fn offer(&self, span: Vec<u8>, now: u64) {
+    /// Takes a call that is over.
+    pub(super) fn offer(&self, vm: &Vm, call: Finished, now: u64) {
+        vm.measures.call(&call.sample);
         if let Ok(mut active) = self.active.try_borrow_mut()
             && let Some(active) = active.as_mut()
         {
-            return active.exporter.offer(span, now);
+            return active.exporter.offer(call.project, call.span, now);
         }
         // Tracing was switched off while the call passed.
         self.counters.add(Counter::Offered, 1);
@@ -174,8 +199,10 @@ impl Root {
         self.announce();
         self.export(vm, now);
         self.remind(now);
-        if vm.host() == HostKind::Envoy {
-            vm.metrics.publish(&self.counters);
+        vm.publish(&self.counters);
+        if self.ends_at.get().is_some_and(|ends_at| self.is_drained() || now >= ends_at) {
+            self.end(vm);
+            hostcalls::done();
         }
     }
 
@@ -184,55 +211,37 @@ impl Root {
     fn announce(&self) {
         if self.announce.replace(false)
             && let Ok(active) = self.active.try_borrow()
-            && let Some(Active { target, .. }) = active.as_ref()
+            && let Some(Active { projects, .. }) = active.as_ref()
         {
-            let (version, url) = (env!("CARGO_PKG_VERSION"), target.endpoint.base_url());
-            log::operator(&format!("ai-tracing {version}: tracing to Langfuse at {url}"));
+            let version = env!("CARGO_PKG_VERSION");
+            for target in &projects.targets {
+                log::operator(&format!("ai-tracing {version}: tracing to Langfuse at {}", target.endpoint.base_url()));
+            }
         }
     }
 
     fn export(&self, vm: &Vm, now: u64) {
         let Ok(mut active) = self.active.try_borrow_mut() else { return };
-        let Some(Active { settings, target, path, exporter }) = active.as_mut() else { return };
+        let Some(Active { settings, projects, exporter }) = active.as_mut() else { return };
         let service_name = if vm.host() == HostKind::WasmX { "kong" } else { "envoy" };
         let resource = Resource { service_name, environment: &settings.labels.environment };
-        let note = match exporter.poll(now, resource) {
-            Step::Wait => None,
-            Step::Say(note) => Some(note),
-            Step::Call(_) if !self.may_call(vm, target) => {
+        let (lane, note) = match exporter.poll(now, resource) {
+            Step::Wait => return,
+            Step::Say(lane, note) => (lane, Some(note)),
+            Step::Call(call) => {
+                let Some(target) = projects.targets.get(call.lane) else { return };
+                let may_call = self.caller.may_call(vm, target);
                 // Not known yet to be Envoy, where any name may be a cluster: waits for the first request to tell.
-                if vm.host() == HostKind::Unknown {
+                if !may_call && vm.host() == HostKind::Unknown {
                     return;
                 }
-                exporter.dispatched(now, Err(NotCalled::NoUpstream))
+                let outcome =
+                    if may_call { self.caller.call(target, call.api, &call.body) } else { Err(NotCalled::NoUpstream) };
+                (call.lane, exporter.dispatched(now, call.lane, outcome))
             }
-            Step::Call(body) => exporter.dispatched(now, self.call(target, path, &body)),
         };
-        self.report(note, target, settings.log_level, now);
-    }
-
-    /// WasmX loses a connection with every call that it refuses: addresses that are none are not tried, and after some
-    /// refusals nothing is until the next configuration.
-    fn may_call(&self, vm: &Vm, target: &Target) -> bool {
-        vm.host() == HostKind::Envoy || (is_address(&target.upstream) && self.refused_calls.get() < REFUSED_MAX)
-    }
-
-    fn call(&self, target: &Target, path: &str, body: &[u8]) -> Result<u32, NotCalled> {
-        let headers = export::headers(target, path);
-        hostcalls::http_call(&target.upstream, &headers, body, target.timeout_ms).map_err(|status| {
-            self.refused_calls.set(self.refused_calls.get().saturating_add(1));
-            if status == abi::BAD_ARGUMENT { NotCalled::NoUpstream } else { NotCalled::NotNow }
-        })
-    }
-
-    /// Logs a note, at most [`NOTES_MAX`] a minute: a server that answers now this, now that, must not fill the log.
-    fn report(&self, note: Option<Note>, target: &Target, threshold: LogLevel, now: u64) {
-        let Some(note) = note else { return };
-        let (since, said) = self.notes.get();
-        let (since, said) = if now.saturating_sub(since) >= REMIND_NS { (now, 0) } else { (since, said) };
-        self.notes.set((since, said + 1));
-        if said < NOTES_MAX {
-            report(note, target, threshold);
+        if let (Some(note), Some(target)) = (note, projects.targets.get(lane)) {
+            self.notes.log(note, target, settings.log_level, now);
         }
     }
 
@@ -258,15 +267,19 @@ impl Root {
     }
 
     /// An answer to an export call.
-    pub(super) fn call_answered(&self, token: u32, header_count: u32) {
-        let read = |name| if header_count == 0 { None } else { hostcalls::header(MapType::CallResponseHeaders, name) };
-        let status = read(":status").and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
-        let retry_after = read("retry-after").and_then(|value| export::retry_after(&value));
+    pub(super) fn call_answered(&self, vm: &Vm, token: u32, headers: u32, body_size: usize) {
+        let answer = Answer::read(vm, headers, body_size);
         let Ok(mut active) = self.active.try_borrow_mut() else { return };
-        let Some(Active { settings, target, exporter, .. }) = active.as_mut() else { return };
+        let Some(Active { settings, projects, exporter }) = active.as_mut() else { return };
         let now = hostcalls::now();
-        let note = exporter.answered(now, token, Reply { status, retry_after });
-        self.report(note, target, settings.log_level, now);
+        if let Some(took) = exporter.call_age(token, now) {
+            vm.measures.export(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        }
+        if let Some((lane, note)) = exporter.answered(now, token, &answer.as_reply())
+            && let Some(target) = projects.targets.get(lane)
+        {
+            self.notes.log(note, target, settings.log_level, now);
+        }
     }
 
     /// Says again, once a minute, what an operator should not overlook. The first drop is reported at once.
@@ -277,20 +290,49 @@ impl Root {
         if new_drops && (due || self.drops_reported.get() == 0) {
             self.drops_reported.set(dropped);
             self.last_reminder.set(now);
-            log::operator(&format!("ai-tracing: {dropped} traces dropped so far; the metrics tell the reasons"));
+            log::operator(&format!("ai-tracing: traces dropped so far: {}", self.counters.drops_by_reason()));
         }
         if due && let Some(problem) = self.problem.try_borrow().ok().and_then(|problem| problem.clone()) {
             self.last_reminder.set(now);
-            log::operator(&format!("ai-tracing: disabled, traffic is not traced: {problem}"));
+            log::operator(&format!("ai-tracing: {problem}"));
         }
     }
 
-    /// The root is about to end.
-    pub(super) fn done(&self) {
+    /// The host is about to end this root; true where it may at once. Envoy waits for the end of what is under way; on
+    /// SIGTERM it does not, so that one call is made now.
+    pub(super) fn is_done(&self, vm: &Vm) -> bool {
+        if self.is_drained() || vm.host() != HostKind::Envoy {
+            self.end(vm);
+            return true;
+        }
+        let now = hostcalls::now();
+        self.ends_at.set(Some(now.saturating_add(END_NS)));
+        if let Ok(mut active) = self.active.try_borrow_mut()
+            && let Some(active) = active.as_mut()
+        {
+            let pending = active.exporter.pending();
+            log::operator(&format!("ai-tracing: root context {} ends: sending {pending} traces", self.id));
+            active.exporter.end();
+        }
+        self.export(vm, now);
+        vm.publish(&self.counters);
+        false
+    }
+
+    fn is_drained(&self) -> bool {
+        let active = self.active.try_borrow();
+        active.is_ok_and(|active| active.as_ref().is_none_or(|active| active.exporter.is_drained()))
+    }
+
+    /// What is still here is lost, and counted.
+    fn end(&self, vm: &Vm) {
         let pending = self.active.try_borrow().ok().and_then(|active| Some(active.as_ref()?.exporter.pending()));
         if let Some(pending) = pending.filter(|pending| *pending > 0) {
             log::operator(&format!("ai-tracing: root context {} ends with {pending} traces not sent", self.id));
         }
+        self.ends_at.set(None);
+        self.replace(None);
+        vm.publish(&self.counters);
     }
 }
 
@@ -305,43 +347,4 @@ fn say_off(settings: &Settings, text: &[u8]) {
     log::line(settings.log_level, LogLevel::Info, || {
         "ai-tracing: langfuse_enabled is false: nothing is traced".to_owned()
     });
-}
-
-/// Words a note of the exporter.
-fn report(note: Note, target: &Target, threshold: LogLevel) {
-    let url = target.endpoint.base_url();
-    let upstream = &target.upstream;
-    let text = match note {
-        Note::Connected => return log::operator(&format!("ai-tracing: connected to Langfuse at {url}")),
-        Note::WrongKeys(status) => format!(
-            "Langfuse at {url} refuses the keys (HTTP {status}): check langfuse_public_key and langfuse_secret_key; \
-             asking again every minute"
-        ),
-        Note::Unreachable(None) => format!(
-            "no answer from Langfuse at {url} (called as {upstream}): check that the host can be found (resolver) and \
-             reached; trying again"
-        ),
-        Note::Unreachable(Some(status)) => {
-            format!("Langfuse at {url} answers HTTP {status} (called as {upstream}); trying again")
-        }
-        Note::CannotCall => {
-            format!(
-                "the gateway finds no healthy host to call as `{upstream}`: check the cluster's endpoints; trying again"
-            )
-        }
-        Note::NoUpstream => format!(
-            "the gateway cannot call `{upstream}`: define a cluster of that name (Envoy) or a valid address (Kong), or \
-             set langfuse_upstream; trying again"
-        ),
-        Note::WrongAddress(status) => format!(
-            "there is no OTLP receiver of Langfuse at {url} (HTTP {status}): check langfuse_endpoint (https or http, path) \
-             and that Langfuse is 3.22 or later; asking again every minute"
-        ),
-        Note::Refused(status) => {
-            return log::line(threshold, LogLevel::Warn, || {
-                format!("ai-tracing: Langfuse at {url} refused a batch for good (HTTP {status})")
-            });
-        }
-    };
-    log::operator(&format!("ai-tracing: {text}"));
 }

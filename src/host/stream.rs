@@ -9,7 +9,7 @@ use super::log;
 use super::root::Root;
 use super::vm::{HostKind, Vm};
 use crate::call::{Beginning, Call, End, GatewayFact, Piece, Unread, find_route};
-use crate::config::LogLevel;
+use crate::config::{Activation, LogLevel};
 
 /// Bytes of one piece that are read on Envoy. Pieces are of 1 MiB at the most, unless another filter buffers bodies.
 const PIECE_MAX: usize = 4 * 1024 * 1024;
@@ -44,7 +44,11 @@ impl Stream {
         // Only WasmX needs them, because its randomness is weak.
         let ids = if vm.host() == HostKind::WasmX { RequestIds::read() } else { RequestIds::default() };
         let (now, gateway) = (hostcalls::now(), ids.as_ids());
-        let at = Beginning { path: &path, headers: &headers, now, context_id: self.id, gateway };
+        let routes = match &settings.activation {
+            Activation::Ready(projects) if projects.asks_for_route() => vm.gateway.routes(vm.host()),
+            _ => Vec::new(),
+        };
+        let at = Beginning { path: &path, headers: &headers, now, context_id: self.id, gateway, routes: &routes };
         self.call = Call::begin(&settings, &counters, &vm.shared, route, &at).ok().map(Box::new);
         if self.call.is_some() && vm.host() == HostKind::WasmX {
             self.route = vm.gateway.route();
@@ -113,13 +117,13 @@ impl Stream {
             _ => {}
         }
         let details = details.as_deref().map(String::from_utf8_lossy);
-        if let Some(span) = call.finish(&End { now, details: details.as_deref(), gateway: &gateway }) {
+        if let Some(call) = call.finish(&End { now, details: details.as_deref(), gateway: &gateway }) {
             if let Some((settings, _)) = self.root.settings() {
-                let size = span.len();
+                let size = call.span.len();
                 let line = || format!("ai-tracing: call of context {} traced, {size} bytes queued", self.id);
                 log::line(settings.log_level, LogLevel::Debug, line);
             }
-            self.root.offer(span, now);
+            self.root.offer(vm, call, now);
         }
     }
 }

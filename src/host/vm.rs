@@ -15,6 +15,8 @@ use super::root::Root;
 use super::stream::Stream;
 use super::{abi, hostcalls};
 use crate::call::Shared;
+use crate::counters::Counters;
+use crate::measures::Measures;
 
 /// Which host this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +59,9 @@ pub(super) struct Vm {
     stream_ended: Cell<bool>,
     /// Budget and ids.
     pub shared: Shared,
-    /// Host metrics.
-    pub metrics: Metrics,
+    /// What is measured of calls and exports.
+    pub measures: Measures,
+    metrics: Metrics,
     /// What is known of nginx and Kong.
     pub gateway: Gateway,
 }
@@ -76,6 +79,7 @@ impl Vm {
             streams_begun: Cell::new(0),
             stream_ended: Cell::new(false),
             shared: Shared::new(DEFAULT_BUDGET, hostcalls::random()),
+            measures: Measures::default(),
             metrics: Metrics::default(),
             gateway: Gateway::default(),
         })
@@ -142,6 +146,18 @@ impl Vm {
     /// This VM may have been made for its one stream.
     pub(super) fn may_be_isolated(&self) -> bool {
         !self.is_lasting() && self.streams_begun.get() == 1
+    }
+
+    /// Publishes what was counted and measured, where the host has metrics: asking for them where there are none traps.
+    pub(super) fn publish(&self, counters: &Counters) {
+        let has_metrics = match self.host.get() {
+            HostKind::Envoy => true,
+            HostKind::WasmX => self.gateway.has_metrics(),
+            HostKind::Unknown => false,
+        };
+        if has_metrics {
+            self.metrics.publish(counters, &self.measures);
+        }
     }
 
     /// Which host this is, as far as it is known.

@@ -40,6 +40,8 @@ pub enum Skip {
     Method,
     /// The connection is switched to another protocol (101).
     Upgrade,
+    /// The Langfuse project that it belongs to has no keys.
+    NoProject,
 }
 
 const ROUTES: [(&[&str], Route); 4] = [

@@ -51,7 +51,7 @@ impl<'a> Exchange<'a> {
         let mut headers: Vec<Header<'_>> = vec![(b":method", b"POST")];
         headers.extend(self.request_headers.iter().map(|(k, v)| (k.as_bytes(), *v)));
         let (path, gateway) = (self.path.as_bytes(), GatewayIds::default());
-        let beginning = Beginning { path, headers: &headers, now: NOW, context_id: 7, gateway };
+        let beginning = Beginning { path, headers: &headers, now: NOW, context_id: 7, gateway, routes: &[] };
         let mut call =
             Call::begin(&settings, &counters, &Shared::new(settings.memory_budget, [1, 2]), route, &beginning)
                 .expect("a POST");
@@ -69,7 +69,7 @@ impl<'a> Exchange<'a> {
             call.response_ended();
         }
         let end = End { now: NOW + 1_250_000_000, details: self.details, gateway: &[] };
-        let mut span = call.finish(&end).expect("a traced call");
+        let mut span = call.finish(&end).expect("a traced call").span;
         // Fields 1 and 2 are the ids: tag, length, 16 bytes; tag, length, 8 bytes.
         span[2..18].fill(1);
         span[20..28].fill(1);

@@ -1,0 +1,230 @@
+//! Several Langfuse projects behind one filter: which calls go to which, first match first.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::{Endpoint, Secret};
+use crate::headers::{self, Header};
+use crate::json;
+
+/// Most entries of the table.
+const ENTRIES_MAX: usize = 50;
+
+/// Which calls an entry is for: all that it names must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct When {
+    /// Name (or id) of the gateway's route.
+    pub route: Option<String>,
+    /// Headers and their values; `*` is any value.
+    pub header: Vec<(String, String)>,
+    /// Kong's consumer: user name, custom id or id, as its authentication plugins set them in headers.
+    pub consumer: Option<String>,
+    /// Beginning of the path, up to a `/` or its end.
+    pub path_prefix: Option<String>,
+}
+
+/// One entry, as written.
+#[derive(Debug, Clone, Default)]
+pub struct ProjectEntry {
+    /// Which calls it is for.
+    pub when: When,
+    /// Both keys, or none (then the default project's).
+    pub keys: Option<(Secret, Secret)>,
+    /// Endpoint; default: that of the default project.
+    pub endpoint: Option<String>,
+    /// Cluster (Envoy) or address (WasmX).
+    pub upstream: Option<String>,
+}
+
+/// The key `projects`: a list of objects, or the same as JSON text (Kong's form-encoded Admin API).
+#[derive(Debug, Clone, Default)]
+pub struct ProjectList(pub Vec<ProjectEntry>);
+
+/// What the table is asked with.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Path of the request, without its query.
+    pub path: &'a [u8],
+    /// Its headers.
+    pub headers: &'a [Header<'a>],
+    /// Names of the gateway's route; none where the host knows none.
+    pub route: &'a [Vec<u8>],
+}
+
+/// Headers in which Kong's authentication plugins name the consumer.
+const CONSUMER_HEADERS: [&str; 3] = ["x-consumer-username", "x-consumer-custom-id", "x-consumer-id"];
+
+impl When {
+    /// The call is one of those.
+    #[must_use]
+    pub fn matches(&self, call: &Asked<'_>) -> bool {
+        // Of two headers of one name either could be the forged one: all must be as wanted.
+        let is = |name: &str, wanted: &[u8]| {
+            let mut values = headers::all(call.headers, name).peekable();
+            values.peek().is_some() && values.all(|value| wanted == b"*" || value == wanted)
+        };
+        let route = self.route.as_ref().is_none_or(|route| call.route.iter().any(|name| name == route.as_bytes()));
+        let header = self.header.iter().all(|(name, wanted)| is(name, wanted.as_bytes()));
+        let named = |consumer: &String| CONSUMER_HEADERS.iter().any(|name| is(name, consumer.as_bytes()));
+        let consumer = self.consumer.as_ref().is_none_or(named);
+        let path = self.path_prefix.as_ref().is_none_or(|prefix| is_below(call.path, prefix.as_bytes()));
+        route && header && consumer && path
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn is_below(path: &[u8], prefix: &[u8]) -> bool {
+    let rest = path.strip_prefix(prefix);
+    rest.is_some_and(|rest| prefix.ends_with(b"/") || rest.first().is_none_or(|byte| *byte == b'/'))
+}
+
+impl<'de> Deserialize<'de> for ProjectList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        parse(raw.get()).map(Self).map_err(|problem| {
+            serde::de::Error::custom(format!("must be a list of objects as the README shows: {problem}"))
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Vec<ProjectEntry>, String> {
+    let text = serde_json::from_str::<String>(text).map_or(Cow::Borrowed(text), Cow::Owned);
+    let entries: Vec<&RawValue> = serde_json::from_str(&text).map_err(|_| "it is none".to_owned())?;
+    if entries.len() > ENTRIES_MAX {
+        return Err(format!("it has more than {ENTRIES_MAX} entries"));
+    }
+    let numbered = (1..).zip(entries);
+    numbered.map(|(number, entry)| self::entry(entry).map_err(|problem| format!("entry {number}: {problem}"))).collect()
+}
+
+fn entry(raw: &RawValue) -> Result<ProjectEntry, String> {
+    let mut entry = ProjectEntry::default();
+    let (mut public, mut secret) = (None, None);
+    if !raw.get().starts_with('{') {
+        return Err("is no object".to_owned());
+    }
+    for (key, value) in json::object_members(raw.get().as_bytes()) {
+        if json::is_null(value.get().as_bytes()) {
+            continue;
+        }
+        match key.as_ref() {
+            "route" => entry.when.route = Some(string(&key, value)?),
+            "header" => entry.when.header = header(value)?,
+            "consumer" => entry.when.consumer = Some(string(&key, value)?),
+            "path_prefix" => entry.when.path_prefix = Some(string(&key, value)?),
+            "langfuse_public_key" => public = Some(Secret::new(string(&key, value)?)),
+            "langfuse_secret_key" => secret = Some(Secret::new(string(&key, value)?)),
+            "langfuse_endpoint" => entry.endpoint = Some(endpoint(&key, value)?),
+            "langfuse_upstream" => entry.upstream = Some(string(&key, value)?),
+            other => return Err(format!("unknown key `{}`", other.chars().take(60).collect::<String>())),
+        }
+    }
+    entry.keys = match (public, secret) {
+        (Some(public), Some(secret)) => Some((public, secret)),
+        (None, None) => None,
+        // Langfuse looks at the secret key alone: half a pair would send traces to another project.
+        _ => return Err("has one of langfuse_public_key and langfuse_secret_key; give both".to_owned()),
+    };
+    if entry.when.is_empty() {
+        return Err("names no calls; give route, header, consumer or path_prefix".to_owned());
+    }
+    if entry.keys.is_none() && entry.endpoint.is_none() {
+        return Err("has neither keys nor langfuse_endpoint of its own".to_owned());
+    }
+    Ok(entry)
+}
+
+fn string(key: &str, value: &RawValue) -> Result<String, String> {
+    let text: String = serde_json::from_str(value.get()).map_err(|_| format!("`{key}` must be a string"))?;
+    if text.trim().is_empty() { Err(format!("`{key}` is empty")) } else { Ok(text.trim().to_owned()) }
+}
+
+fn endpoint(key: &str, value: &RawValue) -> Result<String, String> {
+    let url = string(key, value)?;
+    Endpoint::parse(&url).map_err(|error| format!("`{key}` {error}"))?;
+    Ok(url)
+}
+
+fn header(value: &RawValue) -> Result<Vec<(String, String)>, String> {
+    let problem = || "`header` must be an object of header names and values".to_owned();
+    if !value.get().starts_with('{') {
+        return Err(problem());
+    }
+    let members = json::object_members(value.get().as_bytes());
+    let pair = |(name, value): (Cow<'_, str>, &RawValue)| Some((name.to_lowercase(), string(&name, value).ok()?));
+    let pairs: Option<Vec<_>> = members.into_iter().map(pair).collect();
+    pairs.filter(|pairs| !pairs.is_empty()).ok_or_else(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Result<ProjectList, String> {
+        serde_json::from_str(text).map_err(|error: serde_json::Error| error.to_string())
+    }
+
+    #[test]
+    fn an_entry_matches_where_all_that_it_names_does() {
+        let text = r#"[{"route":"chat","header":{"X-Team":"a","x-any":"*"},"consumer":"acme","path_prefix":"/team/",
+            "langfuse_public_key":"pk","langfuse_secret_key":"sk"}]"#;
+        let when = list(text).unwrap().0.remove(0).when;
+        let route = [b"chat".to_vec(), b"id".to_vec()];
+        let headers: Vec<Header<'_>> =
+            vec![(b"x-team", b"a"), (b"X-Any", b"1"), (b"X-Consumer-Custom-ID", b"acme"), (b"x-other", b"")];
+        let call = Asked { path: b"/team/v1/chat/completions", headers: &headers, route: &route };
+        assert!(when.matches(&call));
+        assert!(!when.matches(&Asked { path: b"/teams/v1", ..call }));
+        assert!(!when.matches(&Asked { route: &[], ..call }));
+        for missing in 0..3 {
+            let mut fewer = headers.clone();
+            fewer.remove(missing);
+            assert!(!when.matches(&Asked { headers: &fewer, ..call }), "{missing}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_ends_at_a_segment() {
+        for (path, prefix, below) in [
+            ("/a/b", "/a", true),
+            ("/a", "/a", true),
+            ("/ab", "/a", false),
+            ("/a/b", "/a/", true),
+            ("/b/a", "/a", false),
+        ] {
+            assert_eq!(is_below(path.as_bytes(), prefix.as_bytes()), below, "{path} {prefix}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_entry_is_named_with_its_remedy_and_without_a_key() {
+        for (text, problem) in [
+            ("{}", "it is none"),
+            ("[1]", "entry 1: is no object"),
+            ("[{}]", "entry 1: names no calls"),
+            (r#"[{"route":"a","langfuse_secret_key":"sk-lf-1"}]"#, "give both"),
+            (r#"[{"route":"a"}]"#, "neither keys nor langfuse_endpoint"),
+            (r#"[{"route":"a","teams":1}]"#, "unknown key `teams`"),
+            (r#"[{"route":""}]"#, "`route` is empty"),
+            (r#"[{"header":"sk-lf-1"}]"#, "`header` must be an object"),
+            (r#"[{"header":{}}]"#, "`header` must be an object"),
+            (r#"[{"langfuse_secret_key":5}]"#, "`langfuse_secret_key` must be a string"),
+        ] {
+            let error = list(text).unwrap_err();
+            assert!(error.contains(problem) && !error.contains("-lf-"), "{text}: {error}");
+        }
+        let many = format!("[{}]", vec![r#"{"route":"a","langfuse_endpoint":"http://x"}"#; ENTRIES_MAX + 1].join(","));
+        assert!(list(&many).unwrap_err().contains("more than 50"));
+    }
+
+    #[test]
+    fn the_list_may_be_text_as_kongs_forms_deliver_it() {
+        let text = serde_json::to_string(r#"[{"route":"a","langfuse_endpoint":"http://x"}]"#).unwrap();
+        assert_eq!(list(&text).unwrap().0.len(), 1);
+    }
+}
