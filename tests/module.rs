@@ -21,6 +21,7 @@ const WASI: &[&str] = &[
 /// Functions of the Proxy-Wasm ABI 0.2.1 that both hosts have and that the filter may call.
 const PROXY: &[&str] = &[
     "proxy_define_metric",
+    "proxy_done",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
@@ -29,6 +30,7 @@ const PROXY: &[&str] = &[
     "proxy_http_call",
     "proxy_increment_metric",
     "proxy_log",
+    "proxy_record_metric",
     "proxy_set_effective_context",
     "proxy_set_tick_period_milliseconds",
 ];

@@ -9,6 +9,7 @@ mod configuration;
 
 use ai_tracing::config::{KEYS, schema};
 use ai_tracing::counters::Counter;
+use ai_tracing::measures::{CallResult, Measures, Sample};
 use configuration::{Schema, curls, parse};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -109,6 +110,24 @@ fn samples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         vec![json!("production"), json!(" PROD_1-a "), json!(null)],
         vec![json!("Prod EU!"), json!("langfuse-x"), json!(" LangFuse"), json!(""), json!("a".repeat(41)), json!(5)],
     );
+    let protocol = (
+        vec![json!("auto"), json!("otlp"), json!("ingestion"), json!(null)],
+        vec![json!("OTLP"), json!("http"), json!(""), json!(1), json!(["otlp"])],
+    );
+    let entry =
+        json!({"route": "a", "header": {"x-team": "*"}, "langfuse_public_key": "p", "langfuse_secret_key": "s"});
+    let projects = (
+        vec![json!([entry]), json!([]), json!({}), json!(null), json!(json!([entry]).to_string())],
+        vec![
+            json!(5),
+            json!("a"),
+            json!([1]),
+            json!([{}]),
+            json!([{"route": "a"}]),
+            json!([{"rout": "a"}]),
+            json!(entry),
+        ],
+    );
     let log_level = (
         vec![json!("debug"), json!("info"), json!("warn"), json!("warning"), json!("error"), json!(null)],
         vec![json!("loud"), json!("WARN"), json!(""), json!(1), json!(["info"])],
@@ -119,6 +138,8 @@ fn samples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         ("langfuse_secret_key", text()),
         ("langfuse_endpoint", endpoint),
         ("langfuse_upstream", text()),
+        ("protocol", protocol),
+        ("projects", projects),
         ("langfuse_timeout", count(1, 600_000)),
         ("environment", environment),
         ("release", text()),
@@ -383,23 +404,62 @@ fn the_predecessors_documents_have_no_other_commands() {
     }
 }
 
-/// Kong cuts the first group of a pattern out of a metric's name and takes the second as the label's value.
-#[test]
-fn the_label_patterns_fit_the_counters() {
+/// Name and labels of a metric, as Kong's Prometheus plugin makes them: it cuts the first group of a pattern out of the
+/// name and takes the second as the label's value.
+fn labelled(name: &str) -> (String, Vec<(String, String)>) {
     let meta = meta();
-    let patterns = meta["metrics"]["label_patterns"].as_array().unwrap();
-    let mut used: Vec<_> = Vec::new();
-    for (name, value) in Counter::ALL.iter().filter_map(|counter| counter.name().split_once('=')) {
-        let label = patterns.iter().map(|entry| entry["label"].as_str().unwrap());
-        let label = label.into_iter().find(|label| name.ends_with(&format!("_{label}"))).expect(name);
-        assert!(value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{value}");
-        used.push(label);
+    let (mut rest, mut labels) = (name.to_owned(), Vec::new());
+    for entry in meta["metrics"]["label_patterns"].as_array().unwrap() {
+        let pattern = regex::Regex::new(entry["pattern"].as_str().unwrap()).unwrap();
+        let Some(found) = pattern.captures(name) else { continue };
+        labels.push((entry["label"].as_str().unwrap().to_owned(), found[2].to_owned()));
+        rest = rest.replacen(&found[1], "", 1);
     }
+    (rest, labels)
+}
+
+#[test]
+fn the_label_patterns_fit_the_metrics() {
+    for counter in Counter::ALL {
+        let (name, labels) = labelled(counter.name());
+        assert!(!name.contains('=') && labels.len() <= 1, "{}: {name} {labels:?}", counter.name());
+    }
+    let measures = Measures::default();
+    let sample = Sample {
+        provider: "openai_compatible",
+        model: Some("org/gpt_4o=x".to_owned()),
+        result: CallResult::Ok,
+        input_tokens: 1,
+        output_tokens: 1,
+        first_token_ms: Some(1),
+        duration_ms: 1,
+    };
+    measures.call(&sample);
+    measures.export(1);
+    let mut seen = 0;
+    measures.publish(|_, name, _, _| {
+        let (rest, labels) = labelled(name);
+        assert!(rest.starts_with("ai_tracing_") && !rest.contains('='), "{name}: {rest}");
+        for (label, value) in labels {
+            let wanted = match label.as_str() {
+                "result" => "ok",
+                "provider" => "openai_compatible",
+                "model" => "org_gpt_4o_x",
+                other => panic!("{other}"),
+            };
+            assert_eq!(value, wanted, "{name}");
+            seen += 1;
+        }
+    });
+    assert_eq!(seen, 3 + 4 * 2);
+}
+
+/// Both gateways show the same labels.
+#[test]
+fn envoys_tags_are_the_labels_of_kong() {
     let envoy = read("envoy.yaml");
-    for entry in patterns {
-        let (label, pattern) = (entry["label"].as_str().unwrap(), entry["pattern"].as_str().unwrap());
-        assert!(used.contains(&label), "no counter has {label}");
-        assert_eq!(pattern, format!("(_{label}=([a-z_]+))"));
-        assert!(envoy.contains(pattern), "envoy.yaml tags by another pattern than {pattern}");
+    for entry in meta()["metrics"]["label_patterns"].as_array().unwrap() {
+        let label = entry["label"].as_str().unwrap();
+        assert!(envoy.contains(&format!("tag_name: {label}\n")), "envoy.yaml has no tag {label}");
     }
 }

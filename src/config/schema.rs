@@ -28,8 +28,14 @@ const ENDPOINT: &str =
 /// What Langfuse stores as an environment; the parser lowers the case.
 const ENVIRONMENT: &str = r"^\s*(?![Ll][Aa][Nn][Gg][Ff][Uu][Ss][Ee])[A-Za-z0-9_-]{1,40}\s*$";
 
-/// The labels that names of [`crate::counters::Counter`] carry.
-const LABELS: [&str; 2] = ["reason", "result"];
+/// The labels that names of [`crate::counters::Counter`] and [`crate::measures`] carry: the first group is cut out of the
+/// name, the second is the value. Kong matches by PCRE (kong/plugins/prometheus/wasmx.lua).
+const LABELS: [(&str, &str); 4] = [
+    ("reason", "(_reason=([a-z_]+))$"),
+    ("result", "(_result=([a-z_]+?))(?:_provider=.*)?$"),
+    ("provider", "(_provider=([a-z0-9_]+))_model="),
+    ("model", "(_model=(.+))$"),
+];
 
 /// The schema of one key's value.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -151,7 +157,7 @@ impl Shape for Protocol {
     }
 }
 
-/// What an entry says is the parser's to check: draft 4 cannot say "both or none" in a way that Kong's message explains.
+/// What an entry says is the parser's to check, which names the entry and the remedy; so is the text of a string.
 impl Shape for ProjectList {
     fn shape(&self, property: &mut Property) {
         property.types = vec!["array", "object", "string"];
@@ -282,7 +288,7 @@ struct LabelPattern {
 /// # Errors
 /// None in practice: everything in it can be written as JSON.
 pub fn meta_json() -> serde_json::Result<String> {
-    let pattern = |label| LabelPattern { label, pattern: format!("(_{label}=([a-z_]+))") };
+    let pattern = |(label, pattern): (&'static str, &'static str)| LabelPattern { label, pattern: pattern.to_owned() };
     let file = MetaFile {
         config_schema: ConfigSchema {
             schema: DRAFT,

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use testkit::langfuse::Span;
+use testkit::langfuse::{Generation, Span};
 use wasm_host::{Answer, Failure, Kong, Personality, Rule, Worker};
 
 use crate::exchanges::{chat, stream};
-use crate::rig::{pass, read_spans, start, try_wait_for_call, wait_for_call};
+use crate::rig::{langfuse, pass, read_spans, start, try_wait_for_call, wait_for_call};
 
 /// The longest that the filter may take to make its next call: the longest `retry-after` that it heeds, with jitter.
 const LONGEST_MS: u64 = 320_000;
@@ -36,18 +36,22 @@ fn survive(host: &Personality, at: At, odd: &Answer) -> (Worker, Outcome) {
     pass(&mut worker, 0, &chat());
     let mut delivered: Vec<Span> = Vec::new();
     let call = wait_for_call(&mut worker);
-    let first = if at == At::Batch { odd.clone() } else { Answer::status(200) };
-    if is_success(&first) {
-        delivered.extend(read_spans(&call));
+    if at == At::Batch {
+        delivered.extend(if is_success(odd) { read_spans(&call) } else { Vec::new() });
+        worker.answer(call.token, odd.clone());
+    } else {
+        let (taken, answer) = langfuse(Generation::V4, &call);
+        delivered.extend(taken);
+        worker.answer(call.token, answer);
     }
-    worker.answer(call.token, first);
     pass(&mut worker, 0, &stream());
     while delivered.len() + dropped(&worker) < 2 {
         let hung = worker.callouts().first().map(|call| call.token).filter(|_| matches!(odd, Answer::Hangs));
         let Some(call) = next_call(&mut worker, hung) else { break };
         calls += 1;
-        delivered.extend(read_spans(&call));
-        worker.answer(call.token, Answer::status(200));
+        let (taken, answer) = langfuse(Generation::V4, &call);
+        delivered.extend(taken);
+        worker.answer(call.token, answer);
         worker.advance_ms(40);
     }
     let ids: BTreeSet<&str> = delivered.iter().map(|span| span.span_id.as_str()).collect();
@@ -82,7 +86,9 @@ fn next_call(worker: &mut Worker, hung: Option<u32>) -> Option<wasm_host::Callou
 fn dropped(worker: &Worker) -> usize {
     let metrics = worker.metrics();
     let counted = metrics.iter().filter(|(name, _)| name.contains("traces_dropped")).map(|(_, value)| *value).sum();
-    let said = |line: &String| line.strip_prefix("ai-tracing: ")?.split_once(" traces dropped")?.0.parse::<u64>().ok();
+    let said = |line: &String| {
+        line.strip_prefix("ai-tracing: traces dropped so far: ")?.split(' ').next()?.parse::<u64>().ok()
+    };
     let logged = worker.filter_log().iter().filter_map(said).next_back().unwrap_or_default();
     usize::try_from(logged.max(counted)).unwrap()
 }
@@ -169,12 +175,14 @@ fn a_dead_langfuse_costs_few_calls_and_in_the_end_the_trace() {
                 worker.answer(call.token, Answer::Failed(Failure::Refused));
             }
         }
-        assert!((5..40).contains(&calls), "{}: {calls} calls in ten minutes", host.name());
+        // Kong 3.4 does not tell that a call has failed: the filter gives each up at its own deadline.
+        assert!((4..40).contains(&calls), "{}: {calls} calls in ten minutes", host.name());
         pass(&mut worker, 0, &stream());
         let mut delivered = 0;
         while let Some(call) = try_wait_for_call(&mut worker, LONGEST_MS).filter(|_| delivered + dropped(&worker) < 2) {
-            delivered += read_spans(&call).len();
-            worker.answer(call.token, Answer::status(200));
+            let (taken, answer) = langfuse(Generation::V4, &call);
+            delivered += taken.len();
+            worker.answer(call.token, answer);
             worker.advance_ms(40);
         }
         assert_eq!(delivered + dropped(&worker), 2, "{}: {:#?}", host.name(), worker.filter_log());

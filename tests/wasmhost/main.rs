@@ -16,6 +16,7 @@ mod cassettes;
 mod exchanges;
 #[path = "../support/expectation.rs"]
 mod expectation;
+mod export;
 mod lifecycle;
 #[path = "../support/replay.rs"]
 mod replay;

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use testkit::langfuse::{Span, read_batch};
+use testkit::langfuse::{Generation, Span, read_batch, read_ingestion};
 use wasm_host::{Answer, Callout, Exchange, Isolation, Kong, Module, Personality, Setup, WasmX, Worker};
 
 /// The filter's name in gateways.
@@ -89,6 +89,30 @@ pub fn drain(worker: &mut Worker, quiet_ms: u64) -> Vec<Span> {
         worker.answer(call.token, Answer::status(200));
     }
     panic!("{CALLS_MAX} calls and no end; {:#?}", worker.take_violations());
+}
+
+/// What a Langfuse of that generation does with a call: the spans that it takes, and its answer.
+pub fn langfuse(generation: Generation, call: &Callout) -> (Vec<Span>, Answer) {
+    let path = wasm_host::find(&call.headers, ":path").map(String::from_utf8_lossy).unwrap_or_default();
+    let has_otlp = matches!(generation, Generation::V3 | Generation::V4 | Generation::V4Dual);
+    if path == "/api/public/otel/v1/traces" {
+        return if has_otlp {
+            (read_spans(call), Answer::status(200).body("{}"))
+        } else {
+            (Vec::new(), Answer::status(404))
+        };
+    }
+    assert_eq!(path, "/api/public/ingestion");
+    let body: Value = serde_json::from_slice(&call.body).expect("a JSON batch");
+    let events = body["batch"].as_array().expect("a batch");
+    if generation != Generation::V4 {
+        let (spans, violations) = read_ingestion(&call.body, generation).expect("a batch that Langfuse takes");
+        assert!(violations.is_empty(), "{violations:#?}");
+        return (spans, Answer::status(207).body(json!({"successes": [], "errors": []}).to_string()));
+    }
+    let refused = |event: &Value| json!({"id": event["id"], "status": 400, "message": "Event type not accepted"});
+    let errors: Vec<Value> = events.iter().map(refused).collect();
+    (Vec::new(), Answer::status(207).body(json!({"successes": [], "errors": errors}).to_string()))
 }
 
 /// The spans in a call, with no rule of Langfuse broken.

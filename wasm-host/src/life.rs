@@ -61,6 +61,13 @@ impl Worker {
         }
     }
 
+    /// Runs the root's `on_configure` once more where it is, with the same text.
+    pub fn configure_again(&mut self, root: usize) {
+        let Ok(owner) = self.live_root(root) else { return };
+        let size = self.shared.borrow().roots[root].config.len() as u32;
+        let _ = self.run(owner, Phase::Configure, &[size]);
+    }
+
     /// The gateway quits or reloads. Envoy tells every root ([`Worker::end_root`]); WasmX tells none: ticks and answers
     /// stop, and only streams that are open go on.
     pub fn stop(&mut self) {

@@ -64,7 +64,7 @@ pub fn read_reply(body: &[u8], spans: &[Vec<u8>]) -> Answer {
         readable: readable.is_some(),
     };
     let places = sent.iter().enumerate().filter_map(|(at, sent)| sent.map(|sent| (sent.span, (at, sent.is_new_kind))));
-    let places: HashMap<u64, (usize, bool)> = places.collect();
+    let places: BTreeMap<u64, (usize, bool)> = places.collect();
     for refusal in errors.iter().filter_map(|error| Refusal::read(error)) {
         let Some((at, is_new_kind)) = places.get(&refusal.span) else { continue };
         let Some(item) = answer.items.get_mut(*at) else { continue };
