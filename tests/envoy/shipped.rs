@@ -1,6 +1,6 @@
 //! The `envoy.yaml` that users start from: valid, and its metric tags do what its comments say.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::client;
 use testkit::envoy::validate;
 
@@ -17,14 +17,19 @@ fn envoy_accepts_it() {
     assert!(output.contains("OK"), "{output}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn its_tags_take_labels_out_of_the_counters() {
+/// Its `stats_tags`, as JSON for a bootstrap.
+pub fn tags() -> Vec<Value> {
     let yaml = shipped();
     let after =
         |mark: &'static str| yaml.split(mark).skip(1).map(|rest| rest.lines().next().unwrap().trim().to_owned());
     let tag = |(name, regex): (String, String)| json!({"tag_name": name, "regex": regex.trim_matches('\'')});
-    let tags: Vec<_> = after("tag_name:").zip(after("regex:")).map(tag).collect();
-    assert_eq!(tags.len(), 2);
+    after("tag_name:").zip(after("regex:")).map(tag).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_tags_take_labels_out_of_the_counters() {
+    let tags = tags();
+    assert_eq!(tags.len(), 4);
     let rig = Rig::start_with(json!({}), |options| options.stats_tags = tags).await;
     client::send(rig.envoy.addr(), client::Request::get("/v1/chat/completions")).await;
     let page = || rig.envoy.admin("/stats/prometheus");

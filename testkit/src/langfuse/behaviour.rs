@@ -19,6 +19,8 @@ pub enum Behaviour {
     },
     /// Reads the request, stores nothing, and never answers.
     NeverAnswer,
+    /// Answers 400 to a request whose body contains this text, as a server does that chokes on one span of a batch.
+    RefuseContaining(String),
     /// Resets the connection.
     Reset(ResetAt),
     /// Stores at once, answers late: whoever gives up before and sends again makes duplicates.
@@ -77,6 +79,15 @@ impl Behaviour {
         let time = jiff::Timestamp::try_from(time).expect("a time of this age");
         let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
         Self::too_many(printer.timestamp_to_rfc9110_string(&time).expect("a time of this age"))
+    }
+
+    /// What it means for a request with this body.
+    pub(super) fn for_body(self, body: &[u8]) -> Self {
+        match self {
+            Self::RefuseContaining(text) if memchr::memmem::find(body, text.as_bytes()).is_some() => Self::status(400),
+            Self::RefuseContaining(_) => Self::Normal,
+            other => other,
+        }
     }
 
     fn too_many(retry_after: String) -> Self {

@@ -89,8 +89,11 @@ async fn exchange(
     state: &Watched<State>,
     options: &StandInOptions,
 ) -> io::Result<Option<Connection>> {
-    match state.change(State::next_behaviour) {
-        behaviour @ (Behaviour::Normal | Behaviour::ItemErrors { .. } | Behaviour::PartialSuccess { .. }) => {
+    match state.change(State::next_behaviour).for_body(&request.body) {
+        behaviour @ (Behaviour::Normal
+        | Behaviour::RefuseContaining(_)
+        | Behaviour::ItemErrors { .. }
+        | Behaviour::PartialSuccess { .. }) => {
             connection.write(&handle(&request, state, options, &behaviour).encode()).await?;
         }
         Behaviour::Trickle(pause) => {

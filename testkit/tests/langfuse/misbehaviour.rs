@@ -38,6 +38,16 @@ async fn refuses_some_spans_of_a_batch() {
 }
 
 #[tokio::test]
+async fn refuses_a_batch_for_one_span() {
+    let langfuse = StandIn::start(StandInOptions::default()).await;
+    langfuse.set_behaviour(Behaviour::RefuseContaining("the-bad-one".into()));
+    let bad = export(&[good_span(), with_field("name", json!("the-bad-one"))]);
+    assert_eq!(post(&langfuse, &bad).await.status, 400);
+    assert_eq!(post(&langfuse, &three()).await.status, 200);
+    assert_eq!((langfuse.spans().len(), langfuse.requests()[0].spans), (3, 0));
+}
+
+#[tokio::test]
 async fn asks_to_wait_until_a_date() {
     let langfuse = StandIn::start(StandInOptions::default()).await;
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
