@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::retry_after::retry_after;
+use crate::json::object_members;
 
 /// What came back.
 #[derive(Debug, Default, Clone, Copy)]
@@ -98,10 +99,13 @@ fn rejected_spans(body: &[u8]) -> Option<u64> {
 }
 
 fn rejected_in_json(body: &[u8]) -> Option<u64> {
-    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let partial = answer.get("partialSuccess").or_else(|| answer.get("partial_success"))?;
-    let rejected = partial.get("rejectedSpans").or_else(|| partial.get("rejected_spans"))?;
-    rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok())
+    let member = |object: &'_ [u8], names: [&str; 2]| {
+        let mut members = object_members(object).into_iter();
+        members.find(|(key, _)| names.contains(&key.as_ref())).map(|(_, value)| value.get().to_owned())
+    };
+    let partial = member(body, ["partialSuccess", "partial_success"])?;
+    let rejected = member(partial.as_bytes(), ["rejectedSpans", "rejected_spans"])?;
+    rejected.trim_matches('"').parse().ok()
 }
 
 /// Field 1 is the message `ExportTracePartialSuccess`, whose field 1 is the number.
