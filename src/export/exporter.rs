@@ -50,16 +50,19 @@ struct InFlight {
 pub struct Exporter {
     lanes: Vec<Lane>,
     timeout_ms: u64,
-    slot: Option<InFlight>,
+    /// One at the most, but for the end.
+    calls: Vec<InFlight>,
     /// The lane that may call next.
     turn: usize,
+    /// Each lane may have a call under way.
+    ending: bool,
 }
 
 impl Exporter {
     /// An exporter for these lanes, whose calls time out after `timeout_ms`.
     #[must_use]
     pub fn new(lanes: Vec<Lane>, timeout_ms: u32) -> Self {
-        Self { lanes, timeout_ms: u64::from(timeout_ms), slot: None, turn: 0 }
+        Self { lanes, timeout_ms: u64::from(timeout_ms), calls: Vec::new(), turn: 0, ending: false }
     }
 
     /// Takes a span for the lane of that number (the first, where there is none of it).
@@ -79,11 +82,13 @@ impl Exporter {
     /// Nothing is queued, being sent, or under way.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.slot.is_none() && self.pending() == 0
+        self.calls.is_empty() && self.pending() == 0
     }
 
-    /// The gateway is about to end: everything is due.
+    /// The gateway is about to end, and is Envoy: everything is due, and each lane may call at once, because there may be
+    /// time for one call only.
     pub fn end(&mut self) {
+        self.ending = true;
         self.lanes.iter_mut().for_each(Lane::end);
     }
 
@@ -91,15 +96,20 @@ impl Exporter {
     pub fn poll(&mut self, now: u64, resource: Resource<'_>) -> Step {
         // A clock that was set back must not hold the next call up for ever.
         let latest = self.deadline(now);
-        if let Some(call) = &mut self.slot {
-            call.deadline = call.deadline.min(latest);
-            let (token, over) = (call.token, now >= call.deadline);
-            let said = if over { self.answered(now, token, &Reply::default()) } else { None };
+        self.calls.iter_mut().for_each(|call| call.deadline = call.deadline.min(latest));
+        if let Some(token) = self.calls.iter().find(|call| now >= call.deadline).map(|call| call.token) {
+            let said = self.answered(now, token, &Reply::default());
             return said.map_or(Step::Wait, |(lane, note)| Step::Say(lane, note));
+        }
+        if !self.ending && !self.calls.is_empty() {
+            return Step::Wait;
         }
         for _ in 0..self.lanes.len() {
             let lane = self.turn;
             self.turn = (lane + 1) % self.lanes.len();
+            if self.calls.iter().any(|call| call.lane == lane) {
+                continue;
+            }
             if let Some((api, body)) = self.lanes.get_mut(lane).and_then(|lane| lane.next_call(now, resource)) {
                 return Step::Call(Outgoing { lane, api, body });
             }
@@ -111,7 +121,8 @@ impl Exporter {
     pub fn dispatched(&mut self, now: u64, lane: usize, outcome: Result<u32, NotCalled>) -> Option<Note> {
         match outcome {
             Ok(token) => {
-                self.slot = Some(InFlight { lane, token, since: now, deadline: self.deadline(now) });
+                let deadline = self.deadline(now);
+                self.calls.push(InFlight { lane, token, since: now, deadline });
                 None
             }
             Err(why) => self.lanes.get_mut(lane)?.not_called(now, why),
@@ -125,7 +136,8 @@ impl Exporter {
 
     /// An answer to the call `token` has come: the lane that it is for, and a note; one to another call is ignored.
     pub fn answered(&mut self, now: u64, token: u32, reply: &Reply<'_>) -> Option<(usize, Note)> {
-        let call = self.slot.take_if(|call| call.token == token)?;
+        let call = self.calls.iter().position(|call| call.token == token)?;
+        let call = self.calls.swap_remove(call);
         let took = Duration::from_nanos(now.saturating_sub(call.since));
         let note = self.lanes.get_mut(call.lane)?.answered(now, took, reply)?;
         Some((call.lane, note))
@@ -134,7 +146,7 @@ impl Exporter {
     /// How long the call of that token has been under way; none where another one is.
     #[must_use]
     pub fn call_age(&self, token: u32, now: u64) -> Option<Duration> {
-        let call = self.slot.filter(|call| call.token == token)?;
+        let call = self.calls.iter().find(|call| call.token == token)?;
         Some(Duration::from_nanos(now.saturating_sub(call.since)))
     }
 }
@@ -600,6 +612,26 @@ mod tests {
         rig.call();
         rig.reply(200);
         assert!(rig.exporter.is_drained());
+    }
+
+    #[test]
+    fn at_the_end_each_project_may_call_at_once() {
+        let mut rig = Rig::new(3, 1 << 20, Protocol::Auto);
+        (0..3).for_each(|lane| rig.exporter.offer(lane, vec![1], rig.now));
+        rig.call();
+        assert_eq!(rig.call(), None, "one at a time until then");
+        rig.exporter.end();
+        let lanes: Vec<usize> = (0..2).filter_map(|_| rig.call().map(|_| rig.lane)).collect();
+        assert_eq!(lanes, [1, 2]);
+        assert_eq!(rig.call(), None, "one each");
+        for token in 1..=3 {
+            let reply = Reply { status: Some(200), ..Reply::default() };
+            rig.exporter.answered(rig.now, token, &reply);
+        }
+        assert!(rig.call().is_some(), "the first one's call was its self check");
+        rig.reply(200);
+        assert!(rig.exporter.is_drained());
+        rig.balance();
     }
 
     #[test]

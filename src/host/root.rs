@@ -307,14 +307,17 @@ impl Root {
         }
         let now = hostcalls::now();
         self.ends_at.set(Some(now.saturating_add(END_NS)));
+        let mut projects = 0;
         if let Ok(mut active) = self.active.try_borrow_mut()
             && let Some(active) = active.as_mut()
         {
+            projects = active.projects.targets.len();
             let pending = active.exporter.pending();
             log::operator(&format!("ai-tracing: root context {} ends: sending {pending} traces", self.id));
             active.exporter.end();
         }
-        self.export(vm, now);
+        // A call for each project: on SIGTERM nothing comes after these.
+        (0..projects).for_each(|_| self.export(vm, now));
         vm.publish(&self.counters);
         false
     }

@@ -156,3 +156,21 @@ async fn calls_of_a_project_without_keys_pass_and_go_to_no_other() {
     );
     assert_log_is_modest(&log, super::VMS);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_sends_what_is_queued_of_each_project() {
+    let other = project("other").await;
+    let table = json!([entry("other", &other, &json!({"header": {"x-team": "other"}}))]);
+    let more = json!({"projects": table, "batch_max_age": 60_000});
+    let rig = rig_with(StandInOptions::default(), more, |options| clusters(options, &[&other])).await;
+    // Its self check leaves a connection open, too.
+    other.wait_for_requests(2, SOON).await;
+    for n in 0..10 {
+        make(&rig, n, "/v1/chat/completions", if n % 2 == 0 { &[] } else { &[("x-team", "other")] }).await;
+    }
+    super::assert_kept(&rig, 10).await;
+    let Rig { langfuse, envoy, .. } = rig;
+    let log = envoy.terminate().await;
+    assert_eq!(numbers(&langfuse.wait_for_spans(5, SOON).await), [0, 2, 4, 6, 8], "{log}");
+    assert_eq!(numbers(&other.wait_for_spans(5, SOON).await), [1, 3, 5, 7, 9], "{log}");
+}
