@@ -17,6 +17,7 @@ mod exchanges;
 #[path = "../support/expectation.rs"]
 mod expectation;
 mod export;
+mod faults;
 mod lifecycle;
 #[path = "../support/replay.rs"]
 mod replay;
