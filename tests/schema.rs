@@ -404,18 +404,19 @@ fn the_predecessors_documents_have_no_other_commands() {
     }
 }
 
-/// Name and labels of a metric, as Kong's Prometheus plugin makes them: it cuts the first group of a pattern out of the
-/// name and takes the second as the label's value.
+/// Name and labels of a metric as Kong 3.9's Prometheus plugin makes them (kong/plugins/prometheus/wasmx.lua): one position
+/// for all patterns, set behind each whole match, from which the length of the first group is taken off.
 fn labelled(name: &str) -> (String, Vec<(String, String)>) {
     let meta = meta();
-    let (mut rest, mut labels) = (name.to_owned(), Vec::new());
+    let (mut position, mut end, mut labels) = (0, name.len(), Vec::new());
     for entry in meta["metrics"]["label_patterns"].as_array().unwrap() {
-        let pattern = regex::Regex::new(entry["pattern"].as_str().unwrap()).unwrap();
-        let Some(found) = pattern.captures(name) else { continue };
+        let pattern = fancy_regex::Regex::new(entry["pattern"].as_str().unwrap()).unwrap();
+        let Some(found) = pattern.captures_from_pos(name, position).unwrap() else { continue };
+        position = found.get(0).unwrap().end();
+        end = end.min(position - found[1].len());
         labels.push((entry["label"].as_str().unwrap().to_owned(), found[2].to_owned()));
-        rest = rest.replacen(&found[1], "", 1);
     }
-    (rest, labels)
+    (name[..end].to_owned(), labels)
 }
 
 #[test]

@@ -54,8 +54,10 @@ pub struct Beginning<'a> {
     pub context_id: u32,
     /// What the gateway itself knows the request by.
     pub gateway: GatewayIds<'a>,
-    /// Names of the gateway's route; may be left empty unless the configuration asks for it.
-    pub routes: &'a [Vec<u8>],
+    /// Names of the gateway's route; none where the host does not tell. Matters only where the configuration asks for it.
+    pub routes: Option<&'a [Vec<u8>]>,
+    /// These are all headers; false where the host may have left some out.
+    pub all_headers: bool,
 }
 
 /// A piece of a body.
@@ -115,7 +117,8 @@ fn project(settings: &Settings, at: &Beginning<'_>) -> Result<usize, Skip> {
         return Err(Skip::Method);
     }
     let Activation::Ready(projects) = &settings.activation else { return Ok(0) };
-    let call = Asked { path: without_query(at.path), headers: at.headers, route: at.routes };
+    let path = without_query(at.path);
+    let call = Asked { path, headers: at.headers, all_headers: at.all_headers, route: at.routes };
     projects.pick(&call).ok_or(Skip::NoProject)
 }
 
@@ -124,8 +127,10 @@ fn project(settings: &Settings, at: &Beginning<'_>) -> Result<usize, Skip> {
 pub struct Finished {
     /// Its span, encoded.
     pub span: Vec<u8>,
-    /// Number of the project's target ([`crate::config::Projects`]).
+    /// Number of the project's target ([`crate::config::Projects`]) under these settings.
     pub project: usize,
+    /// The settings with which the call began.
+    pub settings: Rc<Settings>,
     /// What is measured of it.
     pub sample: Sample,
 }

@@ -1,6 +1,7 @@
 //! A finished call written down as an observation.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use super::{Call, End, Finished, Unread, parameters};
 use crate::export::otlp::encode_span;
@@ -28,7 +29,7 @@ pub(super) fn write(call: &Call, end: &End<'_>) -> Finished {
     observation.metadata.extend(end.gateway.iter().cloned());
     let span = encode_span(&observation);
     let sample = sample(call, &facts, observation.verdict.level);
-    Finished { span, project: call.project, sample }
+    Finished { span, project: call.project, settings: Rc::clone(&call.settings), sample }
 }
 
 /// What a platform team alerts on.

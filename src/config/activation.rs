@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::projects::{Asked, ProjectEntry, When};
+use super::projects::{Asked, Matches, ProjectEntry, When};
 use super::{ConfigFile, Endpoint, Environment, Protocol, Secret, set};
 
 const DEFAULT_ENDPOINT: &str = "https://cloud.langfuse.com";
@@ -46,10 +46,15 @@ pub struct Projects {
 }
 
 impl Projects {
-    /// The number of the target for a call; none where its project has no keys. It must not go to another one's.
+    /// The number of the target for a call; none where its project has no keys, or cannot be told. It must not go to
+    /// another one's.
     #[must_use]
     pub fn pick(&self, call: &Asked<'_>) -> Option<usize> {
-        self.table.iter().find(|(when, _)| when.matches(call))?.1
+        let mut table = self.table.iter().map(|(when, target)| (when.matches(call), target));
+        match table.find(|(matches, _)| *matches != Matches::No)? {
+            (Matches::Yes, target) => *target,
+            _ => None,
+        }
     }
 
     /// The table asks for the gateway's route.
@@ -189,8 +194,9 @@ mod tests {
         let projects = projects(TWO, &[("B", "skb")]);
         let upstreams: Vec<&str> = projects.targets.iter().map(|target| target.upstream.as_str()).collect();
         assert_eq!(upstreams, ["cluster", "eu:2", "cluster"], "the third entry shares the first one's target");
-        let pick =
-            |path: &str, headers: &[Header<'_>]| projects.pick(&Asked { path: path.as_bytes(), headers, route: &[] });
+        let pick = |path: &str, headers: &[Header<'_>]| {
+            projects.pick(&Asked { path: path.as_bytes(), headers, all_headers: true, route: None })
+        };
         assert_eq!(pick("/eu/v1", &[(b"X-Team", b"b")]), Some(0));
         assert_eq!(pick("/eu/v1", &[]), Some(1));
         assert_eq!(pick("/v1", &[(b"X-Consumer-Username", b"also-b")]), Some(0));
@@ -202,7 +208,9 @@ mod tests {
     fn calls_of_a_project_without_keys_go_to_no_other_project() {
         let projects = projects(TWO, &[]);
         let headers: &[Header<'_>] = &[(b"x-team", b"b")];
-        assert_eq!(projects.pick(&Asked { path: b"/v1", headers, route: &[] }), None);
+        assert_eq!(projects.pick(&Asked { path: b"/v1", headers, all_headers: true, route: None }), None);
+        let cut = Asked { path: b"/v1", headers: &[], all_headers: false, route: None };
+        assert_eq!(projects.pick(&cut), None, "the header that decides may have been left out");
         assert_eq!(projects.problems.len(), 1);
         assert!(
             projects.problems[0].starts_with("projects, entry 1: langfuse_secret_key names"),

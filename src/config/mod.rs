@@ -52,6 +52,15 @@ pub struct ExportLimits {
     pub retry_age_ms: u64,
 }
 
+impl ExportLimits {
+    /// The caps of each of `lanes` queues that share a budget of `memory` bytes: a project whose server is dead fills its
+    /// own share, and leaves the others and the calls in flight theirs.
+    #[must_use]
+    pub fn shared_by(self, lanes: usize, memory: usize) -> Self {
+        Self { queue_bytes: self.queue_bytes.min(memory / 2 / lanes.max(1)), ..self }
+    }
+}
+
 /// What every trace carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {

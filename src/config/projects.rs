@@ -49,28 +49,48 @@ pub struct Asked<'a> {
     pub path: &'a [u8],
     /// Its headers.
     pub headers: &'a [Header<'a>],
-    /// Names of the gateway's route; none where the host knows none.
-    pub route: &'a [Vec<u8>],
+    /// These are all of them.
+    pub all_headers: bool,
+    /// Names of the gateway's route; none where the host does not tell.
+    pub route: Option<&'a [Vec<u8>]>,
+}
+
+/// Whether a call is one of an entry's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Matches {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// It may be: what decides cannot be seen here.
+    Unknown,
 }
 
 /// Headers in which Kong's authentication plugins name the consumer.
 const CONSUMER_HEADERS: [&str; 3] = ["x-consumer-username", "x-consumer-custom-id", "x-consumer-id"];
 
 impl When {
-    /// The call is one of those.
+    /// Whether the call is one of those.
     #[must_use]
-    pub fn matches(&self, call: &Asked<'_>) -> bool {
+    pub fn matches(&self, call: &Asked<'_>) -> Matches {
         // Of two headers of one name either could be the forged one: all must be as wanted.
         let is = |name: &str, wanted: &[u8]| {
             let mut values = headers::all(call.headers, name).peekable();
             values.peek().is_some() && values.all(|value| wanted == b"*" || value == wanted)
         };
-        let route = self.route.as_ref().is_none_or(|route| call.route.iter().any(|name| name == route.as_bytes()));
+        let is_route = |route: &String| Some(call.route?.iter().any(|name| name == route.as_bytes()));
+        let route = self.route.as_ref().map_or(Some(true), is_route);
         let header = self.header.iter().all(|(name, wanted)| is(name, wanted.as_bytes()));
         let named = |consumer: &String| CONSUMER_HEADERS.iter().any(|name| is(name, consumer.as_bytes()));
         let consumer = self.consumer.as_ref().is_none_or(named);
         let path = self.path_prefix.as_ref().is_none_or(|prefix| is_below(call.path, prefix.as_bytes()));
-        route && header && consumer && path
+        let by_headers = header && consumer;
+        match route {
+            Some(false) => Matches::No,
+            _ if !path || (call.all_headers && !by_headers) => Matches::No,
+            Some(true) if by_headers => Matches::Yes,
+            _ => Matches::Unknown,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -177,15 +197,20 @@ mod tests {
         let route = [b"chat".to_vec(), b"id".to_vec()];
         let headers: Vec<Header<'_>> =
             vec![(b"x-team", b"a"), (b"X-Any", b"1"), (b"X-Consumer-Custom-ID", b"acme"), (b"x-other", b"")];
-        let call = Asked { path: b"/team/v1/chat/completions", headers: &headers, route: &route };
-        assert!(when.matches(&call));
-        assert!(!when.matches(&Asked { path: b"/teams/v1", ..call }));
-        assert!(!when.matches(&Asked { route: &[], ..call }));
+        let path = b"/team/v1/chat/completions";
+        let call = Asked { path, headers: &headers, all_headers: true, route: Some(&route) };
+        assert_eq!(when.matches(&call), Matches::Yes);
+        assert_eq!(when.matches(&Asked { path: b"/teams/v1", ..call }), Matches::No);
+        assert_eq!(when.matches(&Asked { route: Some(&[]), ..call }), Matches::No);
         for missing in 0..3 {
             let mut fewer = headers.clone();
             fewer.remove(missing);
-            assert!(!when.matches(&Asked { headers: &fewer, ..call }), "{missing}");
+            assert_eq!(when.matches(&Asked { headers: &fewer, ..call }), Matches::No, "{missing}");
+            let cut = Asked { headers: &fewer, all_headers: false, ..call };
+            assert_eq!(when.matches(&cut), Matches::Unknown, "the host may have left it out");
         }
+        assert_eq!(when.matches(&Asked { route: None, ..call }), Matches::Unknown);
+        assert_eq!(when.matches(&Asked { route: None, path: b"/", ..call }), Matches::No);
     }
 
     #[test]

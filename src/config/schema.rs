@@ -29,11 +29,13 @@ const ENDPOINT: &str =
 const ENVIRONMENT: &str = r"^\s*(?![Ll][Aa][Nn][Gg][Ff][Uu][Ss][Ee])[A-Za-z0-9_-]{1,40}\s*$";
 
 /// The labels that names of [`crate::counters::Counter`] and [`crate::measures`] carry: the first group is cut out of the
-/// name, the second is the value. Kong matches by PCRE (kong/plugins/prometheus/wasmx.lua).
+/// name, the second is the value. Kong's Prometheus plugin (kong/plugins/prometheus/wasmx.lua) begins each pattern where the
+/// last match ended, and takes that end for the end of the first group: so they stand in the order of the names, and what
+/// must follow a label is only looked at.
 const LABELS: [(&str, &str); 4] = [
     ("reason", "(_reason=([a-z_]+))$"),
-    ("result", "(_result=([a-z_]+?))(?:_provider=.*)?$"),
-    ("provider", "(_provider=([a-z0-9_]+))_model="),
+    ("result", "(_result=([a-z_]+?))(?=_provider=|$)"),
+    ("provider", "(_provider=([a-z0-9_]+?))(?=_model=)"),
     ("model", "(_model=(.+))$"),
 ];
 

@@ -65,9 +65,8 @@ impl Exporter {
         Self { lanes, timeout_ms: u64::from(timeout_ms), calls: Vec::new(), turn: 0, ending: false }
     }
 
-    /// Takes a span for the lane of that number (the first, where there is none of it).
+    /// Takes a span for the lane of that number.
     pub fn offer(&mut self, lane: usize, span: Vec<u8>, now: u64) {
-        let lane = if lane < self.lanes.len() { lane } else { 0 };
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.offer(span, now);
         }
@@ -396,13 +395,15 @@ mod tests {
         rig.reply_items(&[]);
         assert_eq!(rig.count(Counter::Sent), 1);
 
-        rig.pass(3600 * SECOND);
-        assert_eq!(rig.call(), Some((Api::Otlp, Vec::new())), "without a trace");
-        assert_eq!(rig.reply(404), None, "nothing has changed, nothing is said");
-        rig.offer_span(2);
-        rig.pass(100);
-        assert_eq!(rig.call().map(|call| call.0), Some(Api::Ingestion));
-        rig.reply_items(&[]);
+        for odd in [404, 401, 503, 400, 413] {
+            rig.pass(3600 * SECOND);
+            assert_eq!(rig.call(), Some((Api::Otlp, Vec::new())), "without a trace");
+            assert_eq!(rig.reply(odd), None, "nothing has changed, nothing is said");
+            rig.offer_span(2);
+            rig.pass(100);
+            assert_eq!(rig.call().map(|call| call.0), Some(Api::Ingestion), "{odd}: at once");
+            rig.reply_items(&[]);
+        }
 
         rig.pass(3600 * SECOND);
         rig.call();
@@ -411,7 +412,7 @@ mod tests {
         rig.pass(100);
         assert_eq!(rig.call().map(|call| call.0), Some(Api::Otlp));
         rig.reply(200);
-        assert_eq!((rig.count(Counter::Sent), rig.exporter.pending()), (3, 0));
+        assert_eq!((rig.count(Counter::Sent), rig.exporter.pending()), (7, 0));
         rig.balance();
     }
 
@@ -461,6 +462,61 @@ mod tests {
         rig.reply_items(&[]);
         assert_eq!((rig.count(Counter::Sent), rig.exporter.pending()), (2, 0));
         rig.balance();
+    }
+
+    #[test]
+    fn a_trace_that_is_never_taken_holds_no_other_up_and_expires() {
+        let mut rig = Rig::new(1, 1 << 20, Protocol::Ingestion);
+        rig.call();
+        rig.reply_items(&[]);
+        rig.offer_span(1);
+        for _ in 0..2000 {
+            rig.offer_span(2);
+            while let Some((_, body)) = rig.call() {
+                let bad = String::from_utf8(body).unwrap().contains("0101010101010101-");
+                let errors = [("0101010101010101-trace", 500, "database")];
+                rig.reply_items(if bad { &errors } else { &[] });
+            }
+            rig.pass(100);
+        }
+        assert_eq!(rig.count(Counter::DroppedExpired), 1);
+        assert_eq!(rig.count(Counter::Sent) + rig.exporter.pending() as u64, 2000, "and no other was dropped");
+        rig.balance();
+    }
+
+    #[test]
+    fn wrong_keys_keep_what_waits_however_long() {
+        let mut rig = Rig::checked();
+        rig.offer(10);
+        rig.pass(100);
+        for _ in 0..60 {
+            if rig.call().is_some() {
+                rig.reply(401);
+            }
+            rig.pass(20 * SECOND);
+        }
+        assert_eq!(rig.exporter.pending(), 1);
+        rig.pass(60 * SECOND);
+        rig.call();
+        rig.reply(200);
+        assert_eq!(rig.count(Counter::Sent), 1);
+    }
+
+    #[test]
+    fn a_dead_project_fills_its_share_of_the_memory_and_no_more() {
+        let limits = ExportLimits { queue_items: 1_000_000, queue_bytes: 1 << 20, ..LIMITS }.shared_by(3, 30_000);
+        let (counters, budget) = (Rc::new(Counters::default()), Budget::new(30_000));
+        let lanes = (0..3).map(|_| Lane::new(limits, Protocol::Otlp, &budget, &counters)).collect();
+        let mut exporter = Exporter::new(lanes, 1000);
+        for _ in 0..1000 {
+            (0..2).for_each(|dead| exporter.offer(dead, vec![1; 100], 0));
+        }
+        let waiting = exporter.pending();
+        assert_eq!(waiting, 2 * 50, "each dead one has 5000 bytes");
+        exporter.offer(2, vec![1; 100], 0);
+        assert_eq!((exporter.pending(), counters.get(Counter::DroppedMemory)), (waiting + 1, 0));
+        let mut capture = budget.capture_lease();
+        assert!(capture.grow(10_000), "and calls in flight have room");
     }
 
     #[test]
@@ -587,7 +643,7 @@ mod tests {
             rig.call();
             rig.reply(200);
         });
-        for (lane, byte) in [(0, 1), (1, 2), (0, 1), (1, 2), (7, 1)] {
+        for (lane, byte) in [(0, 1), (1, 2), (0, 1), (1, 2)] {
             rig.exporter.offer(lane, vec![byte; 10], rig.now);
         }
         rig.pass(100);
@@ -597,7 +653,7 @@ mod tests {
             assert!(!body.windows(10).any(|bytes| bytes == [foreign; 10]));
             rig.reply(200);
         }
-        assert_eq!((rig.count(Counter::Sent), rig.exporter.pending()), (5, 0));
+        assert_eq!((rig.count(Counter::Sent), rig.exporter.pending()), (4, 0));
     }
 
     #[test]

@@ -29,6 +29,8 @@ struct Batch {
     spans: Vec<Vec<u8>>,
     /// When it was first tried.
     since: u64,
+    /// The server took others of its batch: they need not wait for these.
+    aside: bool,
 }
 
 /// What the call under way asks.
@@ -50,6 +52,8 @@ pub struct Lane {
     dialect: Dialect,
     /// Batches that were tried or cut off one that was; the first is sent next.
     batches: VecDeque<Batch>,
+    /// Spans that a server which took others wants to be asked for again, and not before when: they wait beside the queue.
+    held: Option<(Batch, u64)>,
     asked: Asked,
     not_before: u64,
     /// Failures since the last success.
@@ -75,6 +79,7 @@ impl Lane {
             api,
             dialect: Dialect::default(),
             batches: VecDeque::new(),
+            held: None,
             not_before: 0,
             failures: 0,
             refusals: 0,
@@ -90,13 +95,17 @@ impl Lane {
 
     /// Traces that are queued or being sent.
     pub(super) fn pending(&self) -> usize {
-        self.queue.len() + self.batches.iter().map(|batch| batch.spans.len()).sum::<usize>()
+        let held = self.held.iter().map(|(batch, _)| batch);
+        self.queue.len() + self.batches.iter().chain(held).map(|batch| batch.spans.len()).sum::<usize>()
     }
 
     /// From now on everything is due, also after a failure.
     pub(super) fn end(&mut self) {
         self.queue.end();
         (self.not_before, self.checked) = (0, true);
+        if let Some((_, not_before)) = &mut self.held {
+            *not_before = 0;
+        }
     }
 
     /// The call that is due now: its API and body.
@@ -110,8 +119,13 @@ impl Lane {
         if self.api.is_probe_due(now) {
             return Some(self.check(Api::Otlp));
         }
+        if self.batches.is_empty()
+            && let Some((batch, _)) = self.held.take_if(|(_, not_before)| now >= *not_before)
+        {
+            self.batches.push_back(batch);
+        }
         if self.batches.is_empty() && self.queue.is_due(now) {
-            self.batches.push_back(Batch { spans: self.queue.take_batch(), since: now });
+            self.batches.push_back(Batch { spans: self.queue.take_batch(), since: now, aside: false });
         }
         let api = self.api.current();
         let batch = self.batches.front_mut()?;
@@ -121,8 +135,8 @@ impl Lane {
                 let encoded = ingestion::encode_batch(&batch.spans, self.dialect, ingestion::BODY_MAX);
                 let rest = batch.spans.split_off(encoded.spans.min(batch.spans.len()));
                 if !rest.is_empty() {
-                    let since = batch.since;
-                    self.batches.insert(1, Batch { spans: rest, since });
+                    let (since, aside) = (batch.since, batch.aside);
+                    self.batches.insert(1, Batch { spans: rest, since, aside });
                 }
                 encoded.body
             }
@@ -154,6 +168,9 @@ impl Lane {
     /// The call was answered (or was not), after it had held the slot for `took`.
     pub(super) fn answered(&mut self, now: u64, took: Duration, reply: &Reply<'_>) -> Option<Note> {
         let status = reply.status.unwrap_or_default();
+        if self.asked == Asked::Check(Api::Otlp) && self.api.current() == Api::Ingestion {
+            return self.looked_for_otlp(now, reply);
+        }
         match verdict(reply, self.failures, now) {
             Verdict::Done | Verdict::DoneBut(_) if self.asked == Asked::Batch(Api::Ingestion) => self.items(now, reply),
             // A page that something else shows at this address.
@@ -162,25 +179,31 @@ impl Lane {
             {
                 self.no_such_api(now, Note::WrongAddress(status))
             }
-            Verdict::Done => self.succeed(now, 0),
-            Verdict::DoneBut(rejected) => self.succeed(now, rejected),
+            Verdict::Done => self.succeed(0),
+            Verdict::DoneBut(rejected) => self.succeed(rejected),
             // Half of the slot's time at the most is for one that fails.
             Verdict::Retry(wait, cause) => self.retry(now, wait.max(took), cause),
             Verdict::WrongKeys => self.ask_slowly(now, Note::WrongKeys(status)),
             Verdict::NoSuchApi => self.no_such_api(now, Note::WrongAddress(status)),
-            Verdict::TooLarge => self.halve(now, Counter::DroppedTooLarge),
-            Verdict::Refused => self.refused(now, status),
+            Verdict::TooLarge => self.refused(now, status, Counter::DroppedTooLarge),
+            Verdict::Refused => self.refused(now, status, Counter::DroppedRejected),
         }
     }
 
+    /// The hourly look for OTLP: whatever comes instead of a yes, all stays as it is.
+    fn looked_for_otlp(&mut self, now: u64, reply: &Reply<'_>) -> Option<Note> {
+        if verdict(reply, 0, now) != Verdict::Done {
+            return None;
+        }
+        self.counters.add(Counter::ExportOk, 1);
+        self.api.has_otlp(now);
+        self.say(Note::UsingOtlp)
+    }
+
     /// Langfuse has taken the batch, all but `rejected` of its spans.
-    fn succeed(&mut self, now: u64, rejected: u64) -> Option<Note> {
+    fn succeed(&mut self, rejected: u64) -> Option<Note> {
         self.counters.add(Counter::ExportOk, 1);
         (self.checked, self.failures, self.refusals) = (true, 0, 0);
-        if self.asked == Asked::Check(Api::Otlp) && self.api.current() == Api::Ingestion {
-            self.api.has_otlp(now);
-            return self.say(Note::UsingOtlp);
-        }
         self.api.works();
         if matches!(self.asked, Asked::Batch(_))
             && let Some(batch) = self.batches.pop_front()
@@ -228,10 +251,32 @@ impl Lane {
             self.failures = 0;
         } else {
             self.counters.add(Counter::ExportRetried, 1);
-            self.batches.push_front(Batch { spans: again, since: batch.since });
-            self.wait(now, if other_dialect { Duration::ZERO } else { backoff(self.failures, now) });
+            let aside = !other_dialect && (taken > 0 || batch.aside);
+            let again = Batch { spans: again, since: batch.since, aside };
+            if aside {
+                self.hold(again, now);
+            } else {
+                self.batches.push_front(again);
+                self.wait(now, if other_dialect { Duration::ZERO } else { backoff(self.failures, now) });
+            }
         }
         if refused > 0 { Some(Note::Refused(207)) } else { self.say(Note::Connected(Api::Ingestion)) }
+    }
+
+    /// The server is well but for these: the queue need not wait for them.
+    fn hold(&mut self, mut again: Batch, now: u64) {
+        if let Some((held, _)) = self.held.take() {
+            again.since = again.since.min(held.since);
+            again.spans.extend(held.spans);
+        }
+        let tries = u32::try_from(now.saturating_sub(again.since) / 1_000_000_000).unwrap_or(u32::MAX);
+        let wait = u64::try_from(backoff(tries.checked_ilog2().unwrap_or(0), now).as_nanos()).unwrap_or(u64::MAX);
+        if now.saturating_sub(again.since) / 1_000_000 >= self.retry_age_ms {
+            self.counters.add(Counter::DroppedExpired, again.spans.len() as u64);
+            self.queue.release(&again.spans);
+        } else {
+            self.held = Some((again, now.saturating_add(wait)));
+        }
     }
 
     fn retry(&mut self, now: u64, wait: Duration, cause: Cause) -> Option<Note> {
@@ -253,15 +298,10 @@ impl Lane {
     fn ask_slowly(&mut self, now: u64, note: Note) -> Option<Note> {
         self.counters.add(Counter::ExportRefused, 1);
         self.not_before = now.saturating_add(u64::try_from(PROBE.as_nanos()).unwrap_or(u64::MAX));
-        self.expire(now);
         self.say(note)
     }
 
     fn no_such_api(&mut self, now: u64, note: Note) -> Option<Note> {
-        // The hourly look for OTLP has found none: all stays as it is.
-        if self.asked == Asked::Check(Api::Otlp) && self.api.current() == Api::Ingestion {
-            return None;
-        }
         if !self.api.is_refused(now) {
             return self.ask_slowly(now, note);
         }
@@ -270,31 +310,27 @@ impl Lane {
         self.say(if self.api.current() == Api::Ingestion { Note::UsingIngestion } else { Note::UsingOtlp })
     }
 
-    fn refused(&mut self, now: u64, status: u16) -> Option<Note> {
-        self.refusals = self.refusals.saturating_add(1);
-        if self.refusals < REFUSALS_MAX {
-            self.halve(now, Counter::DroppedRejected);
-        } else {
-            self.counters.add(Counter::ExportRefused, 1);
-            self.drop_batch(Counter::DroppedRejected);
-        }
+    /// The batch is refused for good: one bad span may be the reason, or its size. It is sent in two parts from now on; a
+    /// single span, or a batch of a server that refuses everything, is dropped for `reason`.
+    fn refused(&mut self, now: u64, status: u16, reason: Counter) -> Option<Note> {
+        self.counters.add(Counter::ExportRefused, 1);
         (self.checked, self.failures) = (true, 0);
+        if let Asked::Batch(_) = self.asked {
+            self.refusals = self.refusals.saturating_add(1);
+            self.halve(now, reason);
+        }
         // It says nothing of the connection, so the next success is no news.
         Some(Note::Refused(status))
     }
 
-    /// Sends the batch in two parts from now on; a single span is dropped for `reason`.
-    fn halve(&mut self, now: u64, reason: Counter) -> Option<Note> {
-        self.counters.add(Counter::ExportRefused, 1);
-        self.checked = true;
-        let batch = self.batches.front_mut().filter(|_| matches!(self.asked, Asked::Batch(_)))?;
-        if batch.spans.len() < 2 {
-            self.drop_batch(reason);
-            return None;
+    fn halve(&mut self, now: u64, reason: Counter) {
+        let Some(batch) = self.batches.front_mut() else { return };
+        if batch.spans.len() < 2 || self.refusals >= REFUSALS_MAX {
+            return self.drop_batch(reason);
         }
         let second = batch.spans.split_off(batch.spans.len() / 2);
-        self.batches.insert(1, Batch { spans: second, since: now });
-        None
+        let aside = batch.aside;
+        self.batches.insert(1, Batch { spans: second, since: now, aside });
     }
 
     /// Drops batches that have been tried for as long as they may be.

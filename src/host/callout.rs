@@ -7,36 +7,42 @@ use super::abi::{self, BufferType, MapType};
 use super::hostcalls;
 use super::vm::{HostKind, Vm};
 use crate::config::{Target, is_address};
-use crate::export::{self, Api, BODY_MAX, NotCalled, Reply};
+use crate::export::{self, Api, BODY_MAX, NotCalled, Outgoing, Reply};
 
 /// Refused calls after which WasmX is not asked any more.
 const REFUSED_MAX: u32 = 5;
 
-/// Makes the calls of one root context.
-#[derive(Debug, Default)]
+/// Makes the calls of one configuration.
+#[derive(Debug)]
 pub(super) struct Caller {
-    /// Calls that the host refused since the configuration.
-    refused: Cell<u32>,
+    /// Calls that the host has refused since it made one, by lane.
+    refused: Vec<Cell<u32>>,
 }
 
 impl Caller {
-    /// WasmX loses a connection with every call that it refuses: addresses that are none are not tried, and after some
-    /// refusals nothing is until the next configuration.
-    pub(super) fn may_call(&self, vm: &Vm, target: &Target) -> bool {
-        vm.host() == HostKind::Envoy || (is_address(&target.upstream) && self.refused.get() < REFUSED_MAX)
+    pub(super) fn new(lanes: usize) -> Self {
+        Self { refused: vec![Cell::new(0); lanes] }
     }
 
-    /// Calls an API of `target`; the call's token.
-    pub(super) fn call(&self, target: &Target, api: Api, body: &[u8]) -> Result<u32, NotCalled> {
-        let path = match api {
+    /// WasmX loses a connection with every call that it refuses: addresses that are none are not tried, and after some
+    /// refusals nothing is until the next configuration.
+    pub(super) fn may_call(&self, vm: &Vm, lane: usize, target: &Target) -> bool {
+        let refused = self.refused.get(lane).map_or(REFUSED_MAX, Cell::get);
+        vm.host() == HostKind::Envoy || (is_address(&target.upstream) && refused < REFUSED_MAX)
+    }
+
+    /// Makes the call `outgoing` to `target`; its token.
+    pub(super) fn call(&self, target: &Target, outgoing: &Outgoing) -> Result<u32, NotCalled> {
+        let path = match outgoing.api {
             Api::Otlp => target.endpoint.otlp_path(),
             Api::Ingestion => target.endpoint.ingestion_path(),
         };
-        let headers = export::headers(target, api, &path);
-        hostcalls::http_call(&target.upstream, &headers, body, target.timeout_ms).map_err(|status| {
-            self.refused.set(self.refused.get().saturating_add(1));
-            if status == abi::BAD_ARGUMENT { NotCalled::NoUpstream } else { NotCalled::NotNow }
-        })
+        let headers = export::headers(target, outgoing.api, &path);
+        let made = hostcalls::http_call(&target.upstream, &headers, &outgoing.body, target.timeout_ms);
+        if let Some(refused) = self.refused.get(outgoing.lane) {
+            refused.set(if made.is_ok() { 0 } else { refused.get().saturating_add(1) });
+        }
+        made.map_err(|status| if status == abi::BAD_ARGUMENT { NotCalled::NoUpstream } else { NotCalled::NotNow })
     }
 }
 

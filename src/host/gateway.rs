@@ -44,14 +44,17 @@ impl RequestIds {
 }
 
 impl Gateway {
-    /// Names of the route of the request whose headers these are, for the table of projects.
-    pub(super) fn routes(&self, host: HostKind) -> Vec<Vec<u8>> {
-        let named = |names: [[&str; 2]; 2]| names.iter().filter_map(|name| property(name).ok()).collect();
-        match host {
+    /// Names of the route of the request whose headers these are, for the table of projects; none where the host does
+    /// not tell.
+    pub(super) fn routes(&self, host: HostKind) -> Option<Vec<Vec<u8>>> {
+        let names: Vec<Vec<u8>> = match host {
             HostKind::Envoy => property(&["xds", "route_name"]).into_iter().collect(),
-            HostKind::WasmX if self.has_kong() => named([["kong", "route_name"], ["kong", "route_id"]]),
+            HostKind::WasmX if self.has_kong() => {
+                [["kong", "route_name"], ["kong", "route_id"]].iter().filter_map(|name| property(name).ok()).collect()
+            }
             _ => Vec::new(),
-        }
+        };
+        (!names.is_empty()).then_some(names)
     }
 
     /// Metrics may be used, as far as it has been found out in a request: Kong has them since 3.8, and before that

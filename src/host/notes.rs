@@ -1,7 +1,5 @@
 //! What the export has to say, in an operator's words, and not too often.
 
-use std::cell::Cell;
-
 use super::log;
 use crate::config::{LogLevel, Target};
 use crate::export::{Api, Note};
@@ -11,23 +9,56 @@ const NOTES_MAX: u32 = 6;
 /// A minute.
 const WINDOW_NS: u64 = 60_000_000_000;
 
-/// Logs notes, at most [`NOTES_MAX`] a minute: a server that answers now this, now that, must not fill the log.
-#[derive(Debug, Default)]
+/// What has been said of one lane lately.
+#[derive(Debug, Default, Clone, Copy)]
+struct Said {
+    since: u64,
+    count: u32,
+    /// A refusal was said in this minute.
+    refused: bool,
+    /// The last one that was too many: said when the minute is over, because a lane says nothing twice.
+    kept_back: Option<Note>,
+}
+
+/// Logs notes, for each lane at most [`NOTES_MAX`] a minute: a server that answers now this, now that, must not fill the
+/// log.
+#[derive(Debug)]
 pub(super) struct Notes {
-    /// Since when notes are counted, and how many there were.
-    counted: Cell<(u64, u32)>,
+    lanes: Vec<Said>,
 }
 
 impl Notes {
-    /// Logs `note` on the project of `target`.
-    pub(super) fn log(&self, note: Note, target: &Target, threshold: LogLevel, now: u64) {
-        let (since, said) = self.counted.get();
-        let (since, said) = if now.saturating_sub(since) >= WINDOW_NS { (now, 0) } else { (since, said) };
-        self.counted.set((since, said + 1));
-        if said < NOTES_MAX {
-            match note {
-                Note::Refused(_) => log::line(threshold, LogLevel::Warn, || line(note, target)),
-                _ => log::operator(&line(note, target)),
+    pub(super) fn new(lanes: usize) -> Self {
+        Self { lanes: vec![Said::default(); lanes] }
+    }
+
+    /// Logs `note` on the project of `target`, the lane of that number.
+    pub(super) fn log(&mut self, note: Note, lane: usize, target: &Target, threshold: LogLevel, now: u64) {
+        let Some(said) = self.lanes.get_mut(lane) else { return };
+        if now.saturating_sub(said.since) >= WINDOW_NS {
+            *said = Said { since: now, ..Said::default() };
+        }
+        if let Note::Refused(_) = note {
+            // Each half of a batch that is searched for its bad trace is refused anew.
+            if !std::mem::replace(&mut said.refused, true) {
+                log::line(threshold, LogLevel::Warn, || line(note, target));
+            }
+            return;
+        }
+        said.count += 1;
+        if said.count <= NOTES_MAX {
+            log::operator(&line(note, target));
+        } else {
+            said.kept_back = Some(note);
+        }
+    }
+
+    /// Logs what was kept back, once its minute is over.
+    pub(super) fn catch_up(&mut self, targets: &[Target], threshold: LogLevel, now: u64) {
+        for (lane, target) in targets.iter().enumerate() {
+            let due = |said: &&Said| now.saturating_sub(said.since) >= WINDOW_NS;
+            if let Some(note) = self.lanes.get(lane).filter(due).and_then(|said| said.kept_back) {
+                self.log(note, lane, target, threshold, now);
             }
         }
     }

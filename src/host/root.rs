@@ -28,6 +28,8 @@ struct Active {
     settings: Rc<Settings>,
     projects: Projects,
     exporter: Exporter,
+    caller: Caller,
+    notes: Notes,
 }
 
 /// See the module's documentation.
@@ -40,8 +42,6 @@ pub(super) struct Root {
     /// What keeps (some) traffic from being traced although it was meant to be.
     problem: RefCell<Option<String>>,
     counters: Rc<Counters>,
-    caller: Caller,
-    notes: Notes,
     ticking: Cell<bool>,
     last_tick: Cell<u64>,
     /// The next tick says where traces go.
@@ -50,6 +50,8 @@ pub(super) struct Root {
     drops_reported: Cell<u64>,
     /// It has been said that bodies are on disk.
     on_disk_said: Cell<bool>,
+    /// It has been said that the host knows no routes.
+    no_routes_said: Cell<bool>,
     /// The host waits for this root to end, at this time at the latest.
     ends_at: Cell<Option<u64>>,
 }
@@ -62,14 +64,13 @@ impl Root {
             active: RefCell::default(),
             problem: RefCell::default(),
             counters: Rc::default(),
-            caller: Caller::default(),
-            notes: Notes::default(),
             ticking: Cell::new(false),
             last_tick: Cell::new(0),
             announce: Cell::new(false),
             last_reminder: Cell::new(0),
             drops_reported: Cell::new(0),
             on_disk_said: Cell::new(false),
+            no_routes_said: Cell::new(false),
             ends_at: Cell::new(None),
         }
     }
@@ -126,14 +127,14 @@ impl Root {
         self.announce.set(true);
         let timeout_ms = projects.targets.iter().map(|target| target.timeout_ms).max().unwrap_or_default();
         let budget = &vm.shared.budget;
+        let count = projects.targets.len();
+        let limits = settings.export.shared_by(count, settings.memory_budget);
         let lanes = projects.targets.iter();
-        let lanes = lanes.map(|target| Lane::new(settings.export, target.protocol, budget, &self.counters)).collect();
+        let lanes = lanes.map(|target| Lane::new(limits, target.protocol, budget, &self.counters)).collect();
         let problems = projects.problems.join("; ");
-        self.replace(Some(Active {
-            settings: Rc::new(settings),
-            projects,
-            exporter: Exporter::new(lanes, timeout_ms),
-        }));
+        let (settings, exporter) = (Rc::new(settings), Exporter::new(lanes, timeout_ms));
+        let (caller, notes) = (Caller::new(count), Notes::new(count));
+        self.replace(Some(Active { settings, projects, exporter, caller, notes }));
         if !problems.is_empty() {
             self.set_problem(format!("calls of one project are not traced: {problems}"));
         }
@@ -172,14 +173,18 @@ impl Root {
     }
 
     /// Takes a call that is over.
-    pub(super) fn offer(&self, vm: &Vm, call: Finished, now: u64) {
+    pub(super) fn offer(&self, vm: &Vm, mut call: Finished, now: u64) {
+        if vm.host() == HostKind::WasmX {
+            // Names of metrics are never given back there, and the one too many traps.
+            call.sample.model = None;
+        }
         vm.measures.call(&call.sample);
         if let Ok(mut active) = self.active.try_borrow_mut()
-            && let Some(active) = active.as_mut()
+            && let Some(active) = active.as_mut().filter(|active| Rc::ptr_eq(&active.settings, &call.settings))
         {
             return active.exporter.offer(call.project, call.span, now);
         }
-        // Tracing was switched off while the call passed.
+        // Tracing was switched off, or set up anew, while the call passed: its project may be another one now.
         self.counters.add(Counter::Offered, 1);
         self.counters.add(Counter::DroppedShutdown, 1);
     }
@@ -222,7 +227,8 @@ impl Root {
 
     fn export(&self, vm: &Vm, now: u64) {
         let Ok(mut active) = self.active.try_borrow_mut() else { return };
-        let Some(Active { settings, projects, exporter }) = active.as_mut() else { return };
+        let Some(Active { settings, projects, exporter, caller, notes }) = active.as_mut() else { return };
+        notes.catch_up(&projects.targets, settings.log_level, now);
         let service_name = if vm.host() == HostKind::WasmX { "kong" } else { "envoy" };
         let resource = Resource { service_name, environment: &settings.labels.environment };
         let (lane, note) = match exporter.poll(now, resource) {
@@ -230,18 +236,17 @@ impl Root {
             Step::Say(lane, note) => (lane, Some(note)),
             Step::Call(call) => {
                 let Some(target) = projects.targets.get(call.lane) else { return };
-                let may_call = self.caller.may_call(vm, target);
+                let may_call = caller.may_call(vm, call.lane, target);
                 // Not known yet to be Envoy, where any name may be a cluster: waits for the first request to tell.
                 if !may_call && vm.host() == HostKind::Unknown {
                     return;
                 }
-                let outcome =
-                    if may_call { self.caller.call(target, call.api, &call.body) } else { Err(NotCalled::NoUpstream) };
+                let outcome = if may_call { caller.call(target, &call) } else { Err(NotCalled::NoUpstream) };
                 (call.lane, exporter.dispatched(now, call.lane, outcome))
             }
         };
         if let (Some(note), Some(target)) = (note, projects.targets.get(lane)) {
-            self.notes.log(note, target, settings.log_level, now);
+            notes.log(note, lane, target, settings.log_level, now);
         }
     }
 
@@ -252,6 +257,16 @@ impl Root {
                 "ai-tracing: a request body of {size} bytes was not traced: nginx has written it to disk; raise \
                  client_body_buffer_size (Kong: KONG_NGINX_HTTP_CLIENT_BODY_BUFFER_SIZE=8m)"
             ));
+        }
+    }
+
+    /// Says once that the table of projects asks for routes, which this host does not tell.
+    pub(super) fn say_no_routes(&self) {
+        if !self.no_routes_said.replace(true) {
+            log::operator(
+                "ai-tracing: projects ask for a route, which this gateway does not tell (Kong does from 3.6 on): calls that \
+                 may be for such a project are not traced",
+            );
         }
     }
 
@@ -270,7 +285,7 @@ impl Root {
     pub(super) fn call_answered(&self, vm: &Vm, token: u32, headers: u32, body_size: usize) {
         let answer = Answer::read(vm, headers, body_size);
         let Ok(mut active) = self.active.try_borrow_mut() else { return };
-        let Some(Active { settings, projects, exporter }) = active.as_mut() else { return };
+        let Some(Active { settings, projects, exporter, notes, .. }) = active.as_mut() else { return };
         let now = hostcalls::now();
         if let Some(took) = exporter.call_age(token, now) {
             vm.measures.export(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
@@ -278,7 +293,7 @@ impl Root {
         if let Some((lane, note)) = exporter.answered(now, token, &answer.as_reply())
             && let Some(target) = projects.targets.get(lane)
         {
-            self.notes.log(note, target, settings.log_level, now);
+            notes.log(note, lane, target, settings.log_level, now);
         }
     }
 

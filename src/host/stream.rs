@@ -9,10 +9,13 @@ use super::log;
 use super::root::Root;
 use super::vm::{HostKind, Vm};
 use crate::call::{Beginning, Call, End, GatewayFact, Piece, Unread, find_route};
-use crate::config::{Activation, LogLevel};
+use crate::config::{Activation, LogLevel, Settings};
 
 /// Bytes of one piece that are read on Envoy. Pieces are of 1 MiB at the most, unless another filter buffers bodies.
 const PIECE_MAX: usize = 4 * 1024 * 1024;
+
+/// WasmX hands out so many headers at the most.
+const HEADERS_MAX: usize = 100;
 
 /// See the module's documentation.
 pub(super) struct Stream {
@@ -44,14 +47,27 @@ impl Stream {
         // Only WasmX needs them, because its randomness is weak.
         let ids = if vm.host() == HostKind::WasmX { RequestIds::read() } else { RequestIds::default() };
         let (now, gateway) = (hostcalls::now(), ids.as_ids());
-        let routes = match &settings.activation {
-            Activation::Ready(projects) if projects.asks_for_route() => vm.gateway.routes(vm.host()),
-            _ => Vec::new(),
-        };
-        let at = Beginning { path: &path, headers: &headers, now, context_id: self.id, gateway, routes: &routes };
+        let routes = self.routes(&settings, vm);
+        let all_headers = vm.host() == HostKind::Envoy || headers.len() < HEADERS_MAX;
+        let (path, headers, routes) = (path.as_slice(), headers.as_slice(), routes.as_deref());
+        let at = Beginning { path, headers, now, context_id: self.id, gateway, routes, all_headers };
         self.call = Call::begin(&settings, &counters, &vm.shared, route, &at).ok().map(Box::new);
         if self.call.is_some() && vm.host() == HostKind::WasmX {
             self.route = vm.gateway.route();
+        }
+    }
+
+    /// The gateway's route, where the table of projects asks for it.
+    fn routes(&self, settings: &Settings, vm: &Vm) -> Option<Vec<Vec<u8>>> {
+        match &settings.activation {
+            Activation::Ready(projects) if projects.asks_for_route() => {
+                let routes = vm.gateway.routes(vm.host());
+                if routes.is_none() {
+                    self.root.say_no_routes();
+                }
+                routes
+            }
+            _ => None,
         }
     }
 

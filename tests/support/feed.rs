@@ -51,7 +51,8 @@ impl<'a> Exchange<'a> {
         let mut headers: Vec<Header<'_>> = vec![(b":method", b"POST")];
         headers.extend(self.request_headers.iter().map(|(k, v)| (k.as_bytes(), *v)));
         let (path, gateway) = (self.path.as_bytes(), GatewayIds::default());
-        let beginning = Beginning { path, headers: &headers, now: NOW, context_id: 7, gateway, routes: &[] };
+        let beginning =
+            Beginning { path, headers: &headers, now: NOW, context_id: 7, gateway, routes: None, all_headers: true };
         let mut call =
             Call::begin(&settings, &counters, &Shared::new(settings.memory_budget, [1, 2]), route, &beginning)
                 .expect("a POST");
