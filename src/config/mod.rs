@@ -54,10 +54,11 @@ pub struct ExportLimits {
 
 impl ExportLimits {
     /// The caps of each of `lanes` queues that share a budget of `memory` bytes: a project whose server is dead fills its
-    /// own share, and leaves the others and the calls in flight theirs.
+    /// own share, and leaves the others and the calls in flight theirs. A single one has nobody to leave it to.
     #[must_use]
     pub fn shared_by(self, lanes: usize, memory: usize) -> Self {
-        Self { queue_bytes: self.queue_bytes.min(memory / 2 / lanes.max(1)), ..self }
+        let share = if lanes > 1 { memory / 2 / lanes } else { usize::MAX };
+        Self { queue_bytes: self.queue_bytes.min(share), ..self }
     }
 }
 
