@@ -65,11 +65,10 @@ impl Exporter {
         Self { lanes, timeout_ms: u64::from(timeout_ms), calls: Vec::new(), turn: 0, ending: false }
     }
 
-    /// Takes a span for the lane of that number.
-    pub fn offer(&mut self, lane: usize, span: Vec<u8>, now: u64) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.offer(span, now);
-        }
+    /// Takes a span for the lane of that number; false where there is none of it.
+    pub fn offer(&mut self, lane: usize, span: Vec<u8>, now: u64) -> bool {
+        let lane = self.lanes.get_mut(lane);
+        lane.map(|lane| lane.offer(span, now)).is_some()
     }
 
     /// Traces that are queued or being sent.
@@ -413,6 +412,8 @@ mod tests {
         assert_eq!(rig.call().map(|call| call.0), Some(Api::Otlp));
         rig.reply(200);
         assert_eq!((rig.count(Counter::Sent), rig.exporter.pending()), (7, 0));
+        // The first 404, and the five that were no yes.
+        assert_eq!(rig.count(Counter::ExportRefused), 6);
         rig.balance();
     }
 
@@ -485,6 +486,27 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_takes_some_of_a_batch_is_well() {
+        let mut rig = Rig::new(1, 1 << 20, Protocol::Ingestion);
+        rig.call();
+        rig.reply_items(&[]);
+        let error = [("0202020202020202-trace", 503, "later")];
+        for step in 0..4_u8 {
+            rig.offer_span(3 + step);
+            rig.pass(100);
+            rig.call();
+            rig.reply(503);
+            // Were these failures in a row, the last wait would be eight seconds.
+            rig.pass(1300);
+            rig.offer_span(2);
+            rig.call();
+            rig.reply_items(&error);
+            assert!(rig.count(Counter::Sent) > u64::from(step), "{step}");
+        }
+        rig.balance();
+    }
+
+    #[test]
     fn wrong_keys_keep_what_waits_however_long() {
         let mut rig = Rig::checked();
         rig.offer(10);
@@ -509,7 +531,7 @@ mod tests {
         let lanes = (0..3).map(|_| Lane::new(limits, Protocol::Otlp, &budget, &counters)).collect();
         let mut exporter = Exporter::new(lanes, 1000);
         for _ in 0..1000 {
-            (0..2).for_each(|dead| exporter.offer(dead, vec![1; 100], 0));
+            (0..2).for_each(|dead| assert!(exporter.offer(dead, vec![1; 100], 0)));
         }
         let waiting = exporter.pending();
         assert_eq!(waiting, 2 * 50, "each dead one has 5000 bytes");
@@ -618,7 +640,7 @@ mod tests {
         let mut rig = Rig::new(3, 1 << 20, Protocol::Auto);
         let mut sent = [0_u32; 3];
         for _ in 0..2000 {
-            (0..3).for_each(|lane| rig.exporter.offer(lane, vec![1; 10], rig.now));
+            (0..3).for_each(|lane| assert!(rig.exporter.offer(lane, vec![1; 10], rig.now)));
             if rig.call().is_some() {
                 if rig.lane == 1 {
                     // Each of its calls hangs until its timeout.
@@ -673,7 +695,7 @@ mod tests {
     #[test]
     fn at_the_end_each_project_may_call_at_once() {
         let mut rig = Rig::new(3, 1 << 20, Protocol::Auto);
-        (0..3).for_each(|lane| rig.exporter.offer(lane, vec![1], rig.now));
+        (0..3).for_each(|lane| assert!(rig.exporter.offer(lane, vec![1], rig.now)));
         rig.call();
         assert_eq!(rig.call(), None, "one at a time until then");
         rig.exporter.end();
@@ -693,7 +715,7 @@ mod tests {
     #[test]
     fn what_is_pending_when_it_is_dropped_is_counted() {
         let mut rig = Rig::new(2, 1 << 20, Protocol::Auto);
-        (0..2).for_each(|lane| rig.exporter.offer(lane, vec![1], rig.now));
+        (0..2).for_each(|lane| assert!(rig.exporter.offer(lane, vec![1], rig.now)));
         let counters = Rc::clone(&rig.counters);
         drop(rig);
         assert_eq!(counters.get(Counter::DroppedShutdown), 2);
@@ -718,7 +740,7 @@ mod tests {
                 match step {
                     0 => rig.offer(usize::try_from(amount).unwrap()),
                     1 => rig.offer_span(body),
-                    2 => rig.exporter.offer(1, vec![3; usize::try_from(amount).unwrap()], rig.now),
+                    2 => assert!(rig.exporter.offer(1, vec![3; usize::try_from(amount).unwrap()], rig.now)),
                     3 => { rig.call(); }
                     4 => {
                         let body = bodies[usize::from(body)];

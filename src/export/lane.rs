@@ -1,5 +1,6 @@
 //! The way to one Langfuse project: its queue, what is being sent, and how its server has behaved. Lanes share one call
-//! slot ([`super::Exporter`]) and nothing else, so that one that is dead costs the others at most half of that slot.
+//! slot ([`super::Exporter`]), in which a failed call makes its lane wait as long as it took, and the VM's memory, of which
+//! each has its share ([`ExportLimits::shared_by`]).
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -185,14 +186,15 @@ impl Lane {
             Verdict::Retry(wait, cause) => self.retry(now, wait.max(took), cause),
             Verdict::WrongKeys => self.ask_slowly(now, Note::WrongKeys(status)),
             Verdict::NoSuchApi => self.no_such_api(now, Note::WrongAddress(status)),
-            Verdict::TooLarge => self.refused(now, status, Counter::DroppedTooLarge),
-            Verdict::Refused => self.refused(now, status, Counter::DroppedRejected),
+            Verdict::TooLarge => self.refused(status, Counter::DroppedTooLarge),
+            Verdict::Refused => self.refused(status, Counter::DroppedRejected),
         }
     }
 
     /// The hourly look for OTLP: whatever comes instead of a yes, all stays as it is.
     fn looked_for_otlp(&mut self, now: u64, reply: &Reply<'_>) -> Option<Note> {
         if verdict(reply, 0, now) != Verdict::Done {
+            self.counters.add(Counter::ExportRefused, 1);
             return None;
         }
         self.counters.add(Counter::ExportOk, 1);
@@ -246,9 +248,11 @@ impl Lane {
         self.counters.add(Counter::DroppedRejected, refused);
         (self.checked, self.refusals) = (true, 0);
         self.api.works();
+        if taken > 0 || again.is_empty() {
+            self.failures = 0;
+        }
         if again.is_empty() {
             self.counters.add(Counter::ExportOk, 1);
-            self.failures = 0;
         } else {
             self.counters.add(Counter::ExportRetried, 1);
             let aside = !other_dialect && (taken > 0 || batch.aside);
@@ -312,25 +316,25 @@ impl Lane {
 
     /// The batch is refused for good: one bad span may be the reason, or its size. It is sent in two parts from now on; a
     /// single span, or a batch of a server that refuses everything, is dropped for `reason`.
-    fn refused(&mut self, now: u64, status: u16, reason: Counter) -> Option<Note> {
+    fn refused(&mut self, status: u16, reason: Counter) -> Option<Note> {
         self.counters.add(Counter::ExportRefused, 1);
         (self.checked, self.failures) = (true, 0);
         if let Asked::Batch(_) = self.asked {
             self.refusals = self.refusals.saturating_add(1);
-            self.halve(now, reason);
+            self.halve(reason);
         }
         // It says nothing of the connection, so the next success is no news.
         Some(Note::Refused(status))
     }
 
-    fn halve(&mut self, now: u64, reason: Counter) {
+    fn halve(&mut self, reason: Counter) {
         let Some(batch) = self.batches.front_mut() else { return };
         if batch.spans.len() < 2 || self.refusals >= REFUSALS_MAX {
             return self.drop_batch(reason);
         }
         let second = batch.spans.split_off(batch.spans.len() / 2);
-        let aside = batch.aside;
-        self.batches.insert(1, Batch { spans: second, since: now, aside });
+        let (since, aside) = (batch.since, batch.aside);
+        self.batches.insert(1, Batch { spans: second, since, aside });
     }
 
     /// Drops batches that have been tried for as long as they may be.

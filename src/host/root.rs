@@ -9,7 +9,7 @@ use super::notes::Notes;
 use super::vm::{HostKind, Vm};
 use super::{gateway, hostcalls, log};
 use crate::call::Finished;
-use crate::config::{Activation, LogLevel, Projects, Settings};
+use crate::config::{Activation, LogLevel, Projects, Secret, Settings};
 use crate::counters::{Counter, Counters};
 use crate::export::otlp::Resource;
 use crate::export::{Exporter, Lane, NotCalled, Step};
@@ -36,8 +36,8 @@ struct Active {
 #[derive(Debug)]
 pub(super) struct Root {
     id: u32,
-    /// The text that is in force.
-    configuration: RefCell<Option<Vec<u8>>>,
+    /// The text that is in force; it may hold keys.
+    configuration: RefCell<Option<Secret>>,
     active: RefCell<Option<Active>>,
     /// What keeps (some) traffic from being traced although it was meant to be.
     problem: RefCell<Option<String>>,
@@ -90,7 +90,8 @@ impl Root {
     pub(super) fn configure(&self, vm: &Vm, size: usize) -> bool {
         let bytes = if size == 0 { None } else { hostcalls::buffer(BufferType::PluginConfiguration, size) };
         let bytes = bytes.unwrap_or_default();
-        if self.is_tracing() && self.configuration.try_borrow().is_ok_and(|known| known.as_ref() == Some(&bytes)) {
+        let text = Some(Secret::new(String::from_utf8_lossy(&bytes).into_owned()));
+        if self.is_tracing() && self.configuration.try_borrow().is_ok_and(|known| *known == text) {
             return true;
         }
         let accepted = match Settings::load(&bytes, &hostcalls::variable) {
@@ -105,7 +106,7 @@ impl Root {
             }
         };
         if let Ok(mut known) = self.configuration.try_borrow_mut() {
-            *known = Some(bytes);
+            *known = text;
         }
         if self.is_tracing() || self.has_problem() {
             self.start_ticking();
@@ -181,8 +182,9 @@ impl Root {
         vm.measures.call(&call.sample);
         if let Ok(mut active) = self.active.try_borrow_mut()
             && let Some(active) = active.as_mut().filter(|active| Rc::ptr_eq(&active.settings, &call.settings))
+            && active.exporter.offer(call.project, call.span, now)
         {
-            return active.exporter.offer(call.project, call.span, now);
+            return;
         }
         // Tracing was switched off, or set up anew, while the call passed: its project may be another one now.
         self.counters.add(Counter::Offered, 1);

@@ -14,4 +14,4 @@ pub use close::close_truncated;
 pub use document::{Document, Limits, Member};
 pub use few::Few;
 pub use lenient::{Number, Text, is_null, object_members, parse};
-pub use write::{ObjectWriter, write_string};
+pub use write::{Object, ObjectWriter, write_string};

@@ -37,7 +37,63 @@ fn escape(out: &mut String, c: char) {
     }
 }
 
-/// Writes one JSON object member by member.
+/// Writes what stands before a member's value.
+fn begin_member(out: &mut String, is_first: bool, key: &str) {
+    if !is_first {
+        out.push(',');
+    }
+    write_string(out, key);
+    out.push(':');
+}
+
+/// A JSON object written into a buffer that others use, too, so that a prompt of a megabyte is copied once: its `{` is
+/// written, [`Object::close`] writes its `}`.
+#[derive(Debug)]
+pub struct Object<'o> {
+    out: &'o mut String,
+    has_members: bool,
+}
+
+impl<'o> Object<'o> {
+    /// Opens an object at the end of `out`.
+    pub fn open(out: &'o mut String) -> Self {
+        out.push('{');
+        Self { out, has_members: false }
+    }
+
+    /// Begins a member; its value is to be written next, to what is returned.
+    pub fn key(&mut self, key: &str) -> &mut String {
+        begin_member(self.out, !std::mem::replace(&mut self.has_members, true), key);
+        self.out
+    }
+
+    /// A string.
+    pub fn text(&mut self, key: &str, text: &str) {
+        write_string(self.key(key), text);
+    }
+
+    /// A string, where there is one.
+    pub fn optional(&mut self, key: &str, text: Option<&str>) {
+        text.into_iter().for_each(|text| self.text(key, text));
+    }
+
+    /// A value that is JSON already.
+    pub fn raw(&mut self, key: &str, json: &str) {
+        self.key(key).push_str(json);
+    }
+
+    /// An integer.
+    pub fn number(&mut self, key: &str, number: u64) {
+        self.raw(key, itoa::Buffer::new().format(number));
+    }
+
+    /// Ends the object.
+    pub fn close(self) {
+        self.out.push('}');
+    }
+}
+
+/// Writes one JSON object member by member, in a buffer of its own.
 #[derive(Debug)]
 pub struct ObjectWriter {
     text: String,
@@ -52,11 +108,8 @@ impl Default for ObjectWriter {
 impl ObjectWriter {
     /// Adds a member whose value is JSON text already.
     pub fn raw(&mut self, key: &str, json: &str) -> &mut Self {
-        if self.text.len() > 1 {
-            self.text.push(',');
-        }
-        write_string(&mut self.text, key);
-        self.text.push(':');
+        let is_first = self.is_empty();
+        begin_member(&mut self.text, is_first, key);
         self.text.push_str(json);
         self
     }

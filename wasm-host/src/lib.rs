@@ -68,7 +68,7 @@ pub use exchange::{Ending, Exchange, Framing, Passed, Request, Response};
 pub use headers::{Headers, find};
 pub use law::{Effect, Rule, Violation};
 pub use log::{Author, Level, LogLine};
-pub use module::Module;
+pub use module::{CALLBACKS, Module};
 pub use personality::{Envoy, Isolation, Kong, Personality, WasmX};
 pub use setup::{Setup, StartError};
 pub use stream::StreamId;

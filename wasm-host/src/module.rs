@@ -11,7 +11,7 @@ use crate::law::Rule;
 
 /// The callbacks that the Rust SDK exports. WasmX crashes on a module without "the optional ones"; which those are was not
 /// measured, so a module must have them all.
-const CALLBACKS: [&str; 25] = [
+pub const CALLBACKS: [&str; 25] = [
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",

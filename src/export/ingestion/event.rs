@@ -5,9 +5,10 @@
 //! does not fit is refused whole.
 
 use super::Dialect;
+use super::model;
 use super::reader::{Span, Value};
-use super::{model, object::Object};
-use crate::json::write_string;
+use crate::export::iso;
+use crate::json::{Object, write_string};
 
 /// Langfuse refuses longer names of traces; counted as JavaScript counts, in UTF-16 units.
 const NAME_MAX: usize = 1000;
@@ -233,12 +234,6 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// ISO 8601 with milliseconds and `Z`; the server refuses a time without a zone.
-fn iso(ns: u64) -> String {
-    let time = i64::try_from(ns / 1_000_000).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    format!("{:.3}", time.unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,11 +282,5 @@ mod tests {
         // Two UTF-16 units each.
         assert_eq!(cut(&"😀".repeat(501)).chars().count(), 500);
         assert_eq!(cut(&("a".to_owned() + &"😀".repeat(500))).chars().count(), 500);
-    }
-
-    #[test]
-    fn times_have_milliseconds_and_a_zone() {
-        assert_eq!(iso(1_795_318_664_400_999_999), "2026-11-22T03:37:44.400Z");
-        assert_eq!((iso(0).as_str(), iso(u64::MAX).as_str()), ("1970-01-01T00:00:00.000Z", "2554-07-21T23:34:33.709Z"));
     }
 }

@@ -10,7 +10,6 @@
 
 mod event;
 mod model;
-mod object;
 mod reader;
 mod reply;
 

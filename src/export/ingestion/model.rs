@@ -1,7 +1,7 @@
 //! What only a generation has: model, parameters, prompt, time of the first content, tokens, cost.
 
-use super::object::Object;
 use super::reader::{Span, Value};
+use crate::json::Object;
 use crate::json::{is_null, object_members, parse, write_string};
 
 /// The largest integer that the server takes: JavaScript's `Number.MAX_SAFE_INTEGER`.

@@ -1,6 +1,7 @@
 //! One observation as an OTLP span (opentelemetry/proto/trace/v1/trace.proto, message `Span`).
 
 use super::protobuf::{begin, bytes, double, field_len, fixed64, number, varint_len};
+use crate::export::iso;
 use crate::trace::{Level, MetadataValue, Observation};
 
 /// `SPAN_KIND_CLIENT`: the gateway calls the provider.
@@ -33,7 +34,7 @@ pub fn encode_span(observation: &Observation<'_>) -> Vec<u8> {
 
 fn observation_attributes(out: &mut Vec<u8>, observation: &Observation<'_>) {
     attribute(out, "langfuse.observation.type", observation.kind);
-    let first_content = observation.times.first_content.and_then(iso);
+    let first_content = observation.times.first_content.map(iso);
     let level = (observation.verdict.level != Level::Default).then(|| observation.verdict.level.name());
     let optional = [
         ("langfuse.observation.model.name", observation.model),
@@ -132,22 +133,9 @@ fn status(out: &mut Vec<u8>, observation: &Observation<'_>) {
     number(out, 3, STATUS_ERROR);
 }
 
-/// ISO 8601 with milliseconds, as Langfuse stores times.
-fn iso(ns: u64) -> Option<String> {
-    let ms = i64::try_from(ns / 1_000_000).ok()?;
-    let time = jiff::Timestamp::from_millisecond(ms).ok()?;
-    Some(format!("{time:.3}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_iso_8601_with_milliseconds() {
-        assert_eq!(iso(1_795_318_664_400_123_456).as_deref(), Some("2026-11-22T03:37:44.400Z"));
-        assert_eq!(iso(0).as_deref(), Some("1970-01-01T00:00:00.000Z"));
-    }
 
     #[test]
     fn integers_of_64_bits_have_the_length_that_is_written() {
