@@ -1,11 +1,14 @@
 //! Writing JSON text: escaped strings (RFC 8259 section 7) and objects of members that are already JSON.
 
+use super::scan::plain_len;
+
 /// Appends `text` as a JSON string, quotes included.
 pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(needs_escape) {
-        let (plain, tail) = rest.split_at(at);
+    while let Some((plain, tail)) =
+        rest.split_at_checked(plain_len(rest.as_bytes())).filter(|(_, tail)| !tail.is_empty())
+    {
         out.push_str(plain);
         let mut chars = tail.chars();
         if let Some(c) = chars.next() {
@@ -15,10 +18,6 @@ pub fn write_string(out: &mut String, text: &str) {
     }
     out.push_str(rest);
     out.push('"');
-}
-
-fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 fn escape(out: &mut String, c: char) {
