@@ -1,0 +1,222 @@
+//! What the request asked: its input, in the shape that Langfuse renders.
+//!
+//! Messages stay as they were sent where that is OpenAI's or Anthropic's shape; a system prompt that stands beside them
+//! becomes the first message; messages made of parts (Gemini, Bedrock) become OpenAI's.
+
+use std::borrow::Cow;
+
+use super::parameters::{members_but, whole_text};
+use crate::credentials::redact;
+use crate::json::{Document, Member, Object, ObjectWriter, Value, close_truncated, write_string};
+use crate::provider::{Api, Block};
+
+/// The input, up to about `limit` bytes; none where there is none, or none may be kept.
+pub(super) fn input<'a>(document: &'a Document, api: &Api, limit: usize) -> Option<Cow<'a, str>> {
+    let (main, others) = api.input.split_first()?;
+    if limit == 0 {
+        return None;
+    }
+    let Some(main_member) = document.get(main) else { return other_input(document, limit) };
+    let main_value = value(main_member, limit)?;
+    let room = limit.saturating_sub(main_value.len());
+    let member = |key: &str| value(document.get(key)?, room).filter(|value| value != "null");
+    let system = member(api.system);
+    let others: Vec<_> = others.iter().filter_map(|key| Some((*key, member(key)?))).collect();
+    let messages = if api.system.is_empty() && !api.has_parts {
+        None
+    } else {
+        messages(&main_value, system.as_deref(), !others.is_empty(), api, limit)
+    };
+    if others.is_empty() {
+        return Some(messages.map_or(main_value, Cow::Owned));
+    }
+    let mut object = ObjectWriter::default();
+    object.raw(if messages.is_some() { "messages" } else { main }, messages.as_deref().unwrap_or(&main_value));
+    others.into_iter().for_each(|(key, value)| {
+        object.raw(key, &redact(&value));
+    });
+    Some(Cow::Owned(object.finish()))
+}
+
+/// Messages in OpenAI's shape; none where they are in it already, or cannot be brought into it.
+fn messages(main: &str, system: Option<&str>, beside: bool, api: &Api, limit: usize) -> Option<String> {
+    let main = Value::parse(main.as_bytes())?;
+    if system.is_none() && !api.has_parts && (main.is_array() || !beside) {
+        return None;
+    }
+    let mut out = String::from("[");
+    if let Some(system) = system.and_then(|system| Value::parse(system.as_bytes())) {
+        let mut message = Object::open(&mut out);
+        message.text("role", "system");
+        match system_text(system) {
+            Some(text) => message.text("content", &text),
+            None => message.raw("content", system.raw()),
+        }
+        message.close();
+    }
+    if main.is_string() {
+        separate(&mut out);
+        let mut message = Object::open(&mut out);
+        message.text("role", "user");
+        message.raw("content", main.raw());
+        message.close();
+    }
+    for message in main.items() {
+        separate(&mut out);
+        if api.has_parts { convert(&mut out, message) } else { out.push_str(message.raw()) }
+        // Many empty messages would grow as messages: they stay as they are.
+        if out.len() > limit.saturating_add(limit / 2).saturating_add(1024) {
+            return None;
+        }
+    }
+    out.push(']');
+    Some(out)
+}
+
+fn separate(out: &mut String) {
+    if !out.ends_with('[') {
+        out.push(',');
+    }
+}
+
+/// The text of a system prompt made of parts, where it is nothing but text; a plain text needs no other form.
+fn system_text(system: Value<'_>) -> Option<String> {
+    let parts = if system.is_object() { system.get("parts") } else { system };
+    if !parts.is_array() {
+        return None;
+    }
+    let mut texts = Vec::new();
+    for part in parts.items() {
+        match Block::read(part) {
+            // With a cache mark or the like it stays as it is.
+            Block::Text(text) if part.members().all(|(key, _)| matches!(key.as_ref(), "text" | "type")) => {
+                texts.push(text.text()?);
+            }
+            _ => return None,
+        }
+    }
+    Some(texts.join("\n"))
+}
+
+/// One message made of parts as one of OpenAI's, the results of tools in it as messages of their own.
+fn convert(out: &mut String, message: Value<'_>) {
+    let role = message.get("role").text().unwrap_or(Cow::Borrowed("user"));
+    let parts = message.get("parts").or(message.get("content"));
+    let results = parts.items().filter_map(tool_result);
+    let before = out.len();
+    for (id, result) in results {
+        if out.len() > before {
+            out.push(',');
+        }
+        let mut message = Object::open(out);
+        message.text("role", "tool");
+        message.raw("tool_call_id", id.raw());
+        message.raw("content", if result.is_nothing() { "null" } else { result.raw() });
+        message.close();
+    }
+    let rest = || parts.items().filter(|part| tool_result(*part).is_none());
+    if out.len() > before {
+        if rest().next().is_none() {
+            return;
+        }
+        out.push(',');
+    }
+    let mut object = Object::open(out);
+    object.text("role", if role == "model" { "assistant" } else { &role });
+    content(object.key("content"), rest);
+    reasoning(&mut object, rest);
+    tool_calls(&mut object, rest);
+    object.close();
+}
+
+/// Id (or name) and content of a tool's result.
+fn tool_result(part: Value<'_>) -> Option<(Value<'_>, Value<'_>)> {
+    let (gemini, bedrock) = (part.get("functionResponse"), part.get("toolResult"));
+    if gemini.is_object() {
+        return Some((gemini.get("id").or(gemini.get("name")), gemini.get("response"))).filter(|(id, _)| id.is_string());
+    }
+    Some((bedrock.get("toolUseId"), bedrock.get("content"))).filter(|(id, _)| id.is_string())
+}
+
+/// The parts that are no calls: one text as such, else a list.
+fn content<'a, I: Iterator<Item = Value<'a>>>(out: &mut String, parts: impl Fn() -> I) {
+    let shown = || parts().map(Block::read).filter(|block| matches!(block, Block::Text(_) | Block::Other(_)));
+    let mut first = shown();
+    match (first.next(), first.next()) {
+        (None, _) => out.push_str("null"),
+        (Some(Block::Text(text)), None) => out.push_str(text.raw()),
+        _ => {
+            out.push('[');
+            for block in shown() {
+                separate(out);
+                match block {
+                    Block::Text(text) => {
+                        let mut part = Object::open(out);
+                        part.text("type", "text");
+                        part.raw("text", text.raw());
+                        part.close();
+                    }
+                    Block::Other(other) => out.push_str(other.raw()),
+                    _ => {}
+                }
+            }
+            out.push(']');
+        }
+    }
+}
+
+fn reasoning<'a, I: Iterator<Item = Value<'a>>>(object: &mut Object<'_>, parts: impl Fn() -> I) {
+    let mut text = String::new();
+    for part in parts() {
+        if let Block::Reasoning(more) = Block::read(part) {
+            text.push_str(&more.text().unwrap_or_default());
+        }
+    }
+    if !text.is_empty() {
+        object.text("reasoning_content", &text);
+    }
+}
+
+fn tool_calls<'a, I: Iterator<Item = Value<'a>>>(object: &mut Object<'_>, parts: impl Fn() -> I) {
+    let calls = || parts().map(Block::read).filter(|block| matches!(block, Block::Call(..)));
+    if calls().next().is_none() {
+        return;
+    }
+    let out = object.key("tool_calls");
+    out.push('[');
+    for block in calls() {
+        let Block::Call(id, name, arguments) = block else { continue };
+        separate(out);
+        let mut call = Object::open(out);
+        call.text("id", &id.text().unwrap_or_default());
+        call.text("type", "function");
+        let mut function = Object::open(call.key("function"));
+        function.text("name", &name.text().unwrap_or_default());
+        write_string(function.key("arguments"), if arguments.is_nothing() { "{}" } else { arguments.raw() });
+        function.close();
+        call.close();
+    }
+    out.push(']');
+}
+
+/// A member as text, closed where it was cut; none where nothing of it was kept.
+fn value(member: Member<'_>, limit: usize) -> Option<Cow<'_, str>> {
+    let kept = member.value.get(..member.value.len().min(limit)).filter(|kept| !kept.is_empty())?;
+    if member.complete && kept.len() == member.value.len() {
+        return Some(String::from_utf8_lossy(kept));
+    }
+    Some(Cow::Owned(String::from_utf8_lossy(&close_truncated(kept)).into_owned()))
+}
+
+/// An object without the expected member is shown with what it has, less credentials; anything else as it is.
+fn other_input(document: &Document, limit: usize) -> Option<Cow<'_, str>> {
+    if !document.is_object() {
+        return whole_text(document);
+    }
+    let text = members_but(document, |_| false)?;
+    if text.len() <= limit {
+        return Some(Cow::Owned(text));
+    }
+    let cut = close_truncated(text.as_bytes().get(..limit).unwrap_or_default());
+    Some(Cow::Owned(String::from_utf8_lossy(&cut).into_owned()))
+}

@@ -1,0 +1,66 @@
+//! Blocks of content: text, reasoning, a tool call or anything else. Each family has its own words for them, which do not
+//! collide, so that one reader knows them all.
+
+use super::collect::{CallKey, Collector};
+use crate::json::Value;
+
+/// One block.
+#[derive(Debug, Clone, Copy)]
+pub enum Block<'a> {
+    /// Text (a JSON string).
+    Text(Value<'a>),
+    /// Reasoning (a JSON string).
+    Reasoning(Value<'a>),
+    /// A tool call: id, name, arguments.
+    Call(Value<'a>, Value<'a>, Value<'a>),
+    /// Something else, as it is.
+    Other(Value<'a>),
+}
+
+impl<'a> Block<'a> {
+    /// Reads a block.
+    #[must_use]
+    pub fn read(block: Value<'a>) -> Self {
+        if block.is_string() {
+            return Self::Text(block);
+        }
+        // Anthropic's tool_use, server_tool_use, mcp_tool_use.
+        let kind = block.get("type").text().unwrap_or_default();
+        if kind.ends_with("tool_use") {
+            return Self::Call(block.get("id"), block.get("name"), block.get("input"));
+        }
+        if kind == "thinking" {
+            return Self::Reasoning(block.get("thinking"));
+        }
+        // Gemini's parts.
+        let call = block.get("functionCall");
+        if call.is_object() {
+            return Self::Call(call.get("id"), call.get("name"), call.get("args"));
+        }
+        // Bedrock's Converse.
+        let call = block.get("toolUse");
+        if call.is_object() {
+            return Self::Call(call.get("toolUseId"), call.get("name"), call.get("input"));
+        }
+        let reasoning = block.get("reasoningContent");
+        if reasoning.is_object() {
+            return Self::Reasoning(reasoning.at("reasoningText/text"));
+        }
+        let text = block.get("text");
+        match text.is_string() {
+            true if block.get("thought").is_true() => Self::Reasoning(text),
+            true => Self::Text(text),
+            false => Self::Other(block),
+        }
+    }
+
+    /// Adds the block to the choice of an answer.
+    pub fn add_to(self, collector: &mut Collector, choice: u64) {
+        match self {
+            Self::Text(text) => collector.text(choice, text),
+            Self::Reasoning(text) => collector.reasoning(choice, text),
+            Self::Call(id, name, arguments) => collector.tool_call(choice, CallKey::New, id, name, arguments),
+            Self::Other(_) => {}
+        }
+    }
+}
