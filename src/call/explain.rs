@@ -70,7 +70,8 @@ fn join(content: Value<'_>, kind: &str) -> Option<String> {
         return content.text().filter(|_| kind == "text").map(Into::into);
     }
     let parts = content.items().filter(|part| part.get("type").is(kind)).map(|part| part.get(kind));
-    let texts: Vec<String> = parts.filter_map(|part| part.text().map(Into::into).or_else(|| join(part, "text"))).collect();
+    let texts: Vec<String> =
+        parts.filter_map(|part| part.text().map(Into::into).or_else(|| join(part, "text"))).collect();
     (!texts.is_empty()).then(|| texts.concat())
 }
 

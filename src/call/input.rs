@@ -63,7 +63,11 @@ fn messages(main: &str, system: Option<&str>, beside: bool, api: &Api, limit: us
     }
     for message in main.items() {
         separate(&mut out);
-        if api.has_parts { convert(&mut out, message) } else { out.push_str(message.raw()) }
+        if api.has_parts {
+            convert(&mut out, message)
+        } else {
+            out.push_str(message.raw())
+        }
         // Many empty messages would grow as messages: they stay as they are.
         if out.len() > limit.saturating_add(limit / 2).saturating_add(1024) {
             return None;
@@ -133,7 +137,8 @@ fn convert(out: &mut String, message: Value<'_>) {
 fn tool_result(part: Value<'_>) -> Option<(Value<'_>, Value<'_>)> {
     let (gemini, bedrock) = (part.get("functionResponse"), part.get("toolResult"));
     if gemini.is_object() {
-        return Some((gemini.get("id").or(gemini.get("name")), gemini.get("response"))).filter(|(id, _)| id.is_string());
+        return Some((gemini.get("id").or(gemini.get("name")), gemini.get("response")))
+            .filter(|(id, _)| id.is_string());
     }
     Some((bedrock.get("toolUseId"), bedrock.get("content"))).filter(|(id, _)| id.is_string())
 }

@@ -31,7 +31,15 @@ impl ResponseSide {
         let limit = settings.capture.output;
         let reader = Reader::new(api, b"", false, limit, budget);
         let wire = Wire::new(None, budget.capture_lease());
-        Self { status: None, content_length: None, wire, reader, limit, budget: Rc::clone(budget), end_of_stream: false }
+        Self {
+            status: None,
+            content_length: None,
+            wire,
+            reader,
+            limit,
+            budget: Rc::clone(budget),
+            end_of_stream: false,
+        }
     }
 
     /// Takes the headers, and from the request what the answer is read with.

@@ -138,11 +138,6 @@ pub struct UsageRules {
 
 impl UsageRules {
     /// No usage.
-    pub const NONE: Self = Self {
-        fields: &[],
-        input_includes_cache: true,
-        output_includes_reasoning: true,
-        merges: false,
-        cost: &[],
-    };
+    pub const NONE: Self =
+        Self { fields: &[], input_includes_cache: true, output_includes_reasoning: true, merges: false, cost: &[] };
 }

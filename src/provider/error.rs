@@ -58,7 +58,10 @@ impl ProviderError {
 fn code(body: Value<'_>) -> Option<String> {
     let code = body.get("code");
     let number = || code.number().map(|number| number.to_string());
-    code.non_empty().map(|code| cut(&code)).or_else(number).or_else(|| body.get("type").non_empty().map(|kind| cut(&kind)))
+    code.non_empty()
+        .map(|code| cut(&code))
+        .or_else(number)
+        .or_else(|| body.get("type").non_empty().map(|kind| cut(&kind)))
 }
 
 fn cut(text: &str) -> String {

@@ -241,7 +241,11 @@ mod tests {
     #[test]
     fn the_path_may_name_the_model() {
         for (path, pattern, model) in [
-            ("//openai/deployments/my%20dep/chat/completions?api-version=1", "deployments/*/chat/completions", Some("my dep")),
+            (
+                "//openai/deployments/my%20dep/chat/completions?api-version=1",
+                "deployments/*/chat/completions",
+                Some("my dep"),
+            ),
             ("/model/a.b-v1%3A0/converse", "model/*/converse", Some("a.b-v1:0")),
             ("/v1/models/gemini:generateContent", "models/*:generateContent", Some("gemini")),
             ("/v1/models/gemini%3AgenerateContent", "models/*:generateContent", Some("gemini")),

@@ -35,10 +35,31 @@ pub struct Verdict {
     pub message: Option<String>,
 }
 
-/// Finish reasons with which an answer is not whole.
-const CUT_REASONS: [&str; 3] = ["length", "max_tokens", "incomplete"];
+/// Finish reasons with which an answer is not whole, whatever their case.
+const CUT_REASONS: [&str; 8] = [
+    "length",
+    "max_tokens",
+    "max_output_tokens",
+    "maximum_tokens",
+    "model_length",
+    "model_context_window_exceeded",
+    "error_limit",
+    "incomplete",
+];
 /// Finish reasons with which a provider withheld the answer.
-const WITHHELD_REASONS: [&str; 1] = ["content_filter"];
+const WITHHELD_REASONS: [&str; 11] = [
+    "content_filter",
+    "content_filtered",
+    "guardrail_intervened",
+    "refusal",
+    "safety",
+    "image_safety",
+    "recitation",
+    "blocklist",
+    "prohibited_content",
+    "spii",
+    "error_toxic",
+];
 
 impl Verdict {
     /// Judges a call.
@@ -73,10 +94,11 @@ fn judge(facts: &Facts) -> (Level, Option<String>) {
 
 fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
     let reason = facts.answer.finish_reason.as_deref().unwrap_or_default();
-    if CUT_REASONS.contains(&reason) {
+    let is_one_of = |reasons: &[&str]| reasons.iter().any(|known| known.eq_ignore_ascii_case(reason));
+    if is_one_of(&CUT_REASONS) {
         return (Level::Warning, Some(format!("answer truncated: {reason}")));
     }
-    if WITHHELD_REASONS.contains(&reason) {
+    if is_one_of(&WITHHELD_REASONS) {
         return (Level::Warning, Some(format!("answer withheld: {reason}")));
     }
     if facts.answer.unfinished {

@@ -158,9 +158,8 @@ impl Collector {
             return;
         }
         let unworded = error.members().next().is_some();
-        let found = ProviderError::from_value(error).or_else(|| {
-            if unworded { ProviderError::from_body(body.raw().as_bytes()) } else { None }
-        });
+        let found = ProviderError::from_value(error)
+            .or_else(|| if unworded { ProviderError::from_body(body.raw().as_bytes()) } else { None });
         if let Some(found) = found {
             self.fail(found);
         }

@@ -40,12 +40,7 @@ pub(super) static USAGE: UsageRules = UsageRules {
         // Then as DeepSeek, Mistral, and Together or Hugging Face have it.
         (
             Count::CacheRead,
-            &[
-                "prompt_tokens_details/cached_tokens",
-                "prompt_cache_hit_tokens",
-                "num_cached_tokens",
-                "cached_tokens",
-            ],
+            &["prompt_tokens_details/cached_tokens", "prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens"],
         ),
         (Count::CacheWrite, &["prompt_tokens_details/cache_write_tokens"]),
         (Count::InputAudio, &["prompt_tokens_details/audio_tokens"]),

@@ -26,7 +26,11 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
     let texts = body.get("text");
     if !texts.is_array() {
         if let Some(detail) = body.get("detail").something() {
-            answer.fail(ProviderError::from_value(detail).or_else(|| ProviderError::from_body(body.raw().as_bytes())).unwrap_or_default());
+            answer.fail(
+                ProviderError::from_value(detail)
+                    .or_else(|| ProviderError::from_body(body.raw().as_bytes()))
+                    .unwrap_or_default(),
+            );
         } else if body.get("error").is_nothing() {
             answer.output(body);
         }
