@@ -17,6 +17,8 @@ pub mod context;
 pub mod counters;
 mod credentials;
 pub mod decode;
+#[cfg(not(target_family = "wasm"))]
+pub mod explain;
 pub mod export;
 pub mod headers;
 #[cfg(target_family = "wasm")]

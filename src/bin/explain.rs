@@ -1,0 +1,134 @@
+//! What would be exported for one recorded exchange, through the code that the filter runs (README, "Why does my trace
+//! look like this?").
+
+#[cfg(not(target_family = "wasm"))]
+mod native {
+    use std::io::{Read, Write};
+    use std::path::{Path, PathBuf};
+    use std::process::ExitCode;
+    use std::rc::Rc;
+
+    use ai_tracing::config::Settings;
+    use ai_tracing::explain::{self, Exchange};
+    use clap::{Parser, ValueEnum};
+
+    /// Shows what ai-tracing would export for one recorded exchange, and why.
+    #[derive(Debug, Parser)]
+    #[command(name = "explain", version)]
+    struct Args {
+        /// File with one exchange as JSON; `-` reads it from the standard input.
+        file: PathBuf,
+        /// File with the filter's configuration (JSON). No keys are needed, and nothing is sent.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// `tree`: for people. `json`: what was read of the call, one object. `otlp`: the request to Langfuse.
+        #[arg(long, value_enum, default_value_t = Format::Tree)]
+        format: Format,
+        /// Print instead the exchange for a public bug report: without texts, ids, header values and credentials.
+        #[arg(long, conflicts_with = "format")]
+        redact: bool,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+    enum Format {
+        Tree,
+        Json,
+        Otlp,
+    }
+
+    /// What went wrong, and the exit code that says so.
+    struct Failure(u8, String);
+
+    const UNREADABLE: u8 = 1;
+    const BAD_CONFIG: u8 = 2;
+
+    pub(super) fn main() -> ExitCode {
+        let args = Args::parse();
+        let text = match run(&args) {
+            Ok(text) => text,
+            Err(Failure(code, problem)) => {
+                eprintln!("explain: {problem}");
+                return ExitCode::from(code);
+            }
+        };
+        match writeln!(std::io::stdout().lock(), "{text}") {
+            // Who stops reading (`| head`) has seen enough.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                eprintln!("explain: {error}");
+                ExitCode::from(UNREADABLE)
+            }
+            _ => ExitCode::SUCCESS,
+        }
+    }
+
+    fn run(args: &Args) -> Result<String, Failure> {
+        let settings = settings(args.config.as_deref())?;
+        let in_file = |problem: &dyn std::fmt::Display| Failure(UNREADABLE, format!("{}: {problem}", args.file.display()));
+        let bytes = read(&args.file).map_err(|error| in_file(&error))?;
+        let exchange = Exchange::parse(&bytes).map_err(|error| in_file(&error))?;
+        if args.redact {
+            return redacted(&exchange, &settings);
+        }
+        shown(&exchange, &settings, args)
+    }
+
+    fn settings(file: Option<&Path>) -> Result<Rc<Settings>, Failure> {
+        let text = match file {
+            Some(file) => {
+                read(file).map_err(|error| Failure(BAD_CONFIG, format!("{}: {error}", file.display())))?
+            }
+            None => b"{}".to_vec(),
+        };
+        let settings = Settings::load(&text, &|name| std::env::var(name).ok());
+        let settings = settings.map_err(|error| Failure(BAD_CONFIG, format!("configuration: {error}")))?;
+        settings.warnings.iter().for_each(|warning| eprintln!("explain: configuration: {warning}"));
+        Ok(Rc::new(settings))
+    }
+
+    fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+        if file.as_os_str() != "-" {
+            return std::fs::read(file);
+        }
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn shown(exchange: &Exchange, settings: &Rc<Settings>, args: &Args) -> Result<String, Failure> {
+        let traced = match explain::replay(exchange, settings) {
+            Ok(traced) => traced,
+            Err(skip) if args.format == Format::Tree => return Ok(explain::skipped(exchange, skip)),
+            Err(skip) => {
+                let object = serde_json::json!({"skipped": explain::skip_name(skip), "reason": explain::reason(skip)});
+                return Ok(object.to_string());
+            }
+        };
+        if args.format == Format::Json {
+            return Ok(traced.fields);
+        }
+        let bug = |error: &dyn std::fmt::Display| Failure(UNREADABLE, format!("a bug, please report it: {error}"));
+        let request = explain::sent(&traced, exchange, settings).map_err(|error| bug(&error))?;
+        match args.format {
+            Format::Otlp => serde_json::to_string_pretty(&request).map_err(|error| bug(&error)),
+            _ => Ok(explain::tree(exchange, &traced, &request, args.config.is_some().then_some(settings))),
+        }
+    }
+
+    fn redacted(exchange: &Exchange, settings: &Rc<Settings>) -> Result<String, Failure> {
+        let redacted = explain::redact(exchange);
+        let differences = explain::differences(exchange, &redacted, settings);
+        if !differences.is_empty() {
+            eprintln!("explain: the redacted exchange is read in another way than the original: {}", differences.join(", "));
+        }
+        serde_json::to_string_pretty(&redacted).map_err(|error| Failure(UNREADABLE, error.to_string()))
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn main() -> std::process::ExitCode {
+    native::main()
+}
+
+/// A build of everything for wasm must not fail; there is nothing to run there.
+#[cfg(target_family = "wasm")]
+fn main() {}

@@ -1,0 +1,164 @@
+//! An exchange for a public bug report: what a person wrote, a model answered, or a system is known by is replaced, byte
+//! for byte of the same length; structure, framing, numbers and enumerations stay, so that a bug still shows.
+//!
+//! What stays: names of JSON members, values of members that are enumerations or models ([`names`]), numbers that are not
+//! in lists, white space and ASCII punctuation, the words `true`, `false` and `null`. What goes: see [`mask`].
+
+mod body;
+mod eventstream;
+mod head;
+mod json;
+mod mask;
+mod multipart;
+mod names;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::exchange::{BodyEncoding, Exchange, Headers, Request, Response, StoredBody};
+use super::replay::{replay, skip_name};
+use crate::budget::Budget;
+use crate::config::Settings;
+use crate::decode::{Encoding, Inflater};
+use mask::Masker;
+
+/// What the file says of itself.
+const NOTE: &str = "redacted by ai-tracing explain --redact";
+/// Bytes that inflating one body may hold.
+const INFLATE_BUDGET: usize = 64 * 1024 * 1024;
+
+/// See the module's documentation.
+#[must_use]
+pub fn redact(exchange: &Exchange) -> Exchange {
+    let mut masker = Masker::default();
+    let mut notes = vec![NOTE.to_owned()];
+    let request = request(&exchange.request, &mut masker, &mut notes);
+    let response = exchange.response.as_ref().map(|answer| response(answer, &mut masker, &mut notes));
+    Exchange { note: Some(notes.join("; ")), request, response, ..exchange.clone() }
+}
+
+fn request(request: &Request, masker: &mut Masker, notes: &mut Vec<String>) -> Request {
+    let (path, query) = match request.path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (request.path.as_str(), request.query.as_deref()),
+    };
+    let mut headers = request.headers.clone();
+    let (bytes, stored) = plain(&mut headers, request.bytes(), request.body_encoding, "request", notes);
+    let content_type = headers.get("content-type").unwrap_or_default().to_owned();
+    let (body, body_encoding) = store(body::redact(&bytes, &content_type, masker), stored);
+    let (headers, removed) = head::headers(&headers);
+    Request {
+        method: head::method(&request.method),
+        path: head::path(path),
+        query: query.map(head::query),
+        host: request.host.as_deref().map(head::host),
+        headers,
+        removed_headers: removed_names(&request.removed_headers, removed),
+        framing: framing(&request.framing),
+        body,
+        body_encoding,
+    }
+}
+
+fn response(answer: &Response, masker: &mut Masker, notes: &mut Vec<String>) -> Response {
+    let mut headers = answer.headers.clone();
+    let (bytes, stored) = plain(&mut headers, answer.bytes(), answer.body_encoding, "response", notes);
+    let content_type = headers.get("content-type").unwrap_or_default().to_owned();
+    let (body, body_encoding) = store(body::redact(&bytes, &content_type, masker), stored);
+    let (headers, removed) = head::headers(&headers);
+    Response {
+        headers,
+        removed_headers: removed_names(&answer.removed_headers, removed),
+        framing: framing(&answer.framing),
+        body,
+        body_encoding,
+        code_details: answer.code_details.as_deref().map(head::code_details),
+        ..answer.clone()
+    }
+}
+
+/// The bytes of a body, inflated: what is compressed cannot be redacted. Where it cannot be inflated it is left out.
+fn plain(
+    headers: &mut Headers,
+    bytes: Vec<u8>,
+    stored: BodyEncoding,
+    side: &str,
+    notes: &mut Vec<String>,
+) -> (Vec<u8>, BodyEncoding) {
+    let encoding = Encoding::from_header(headers.get("content-encoding").unwrap_or_default().as_bytes());
+    if stored != BodyEncoding::Base64 || headers.get("content-encoding").is_none() {
+        return (bytes, stored);
+    }
+    let mut out = Vec::new();
+    let inflated = match Inflater::new(&encoding, Budget::new(INFLATE_BUDGET).capture_lease()) {
+        Some(mut inflater) => {
+            inflater.push(&bytes, &mut |piece| out.extend_from_slice(piece));
+            inflater.error().is_none()
+        }
+        None if matches!(encoding, Encoding::Other(_)) => false,
+        None => return (bytes, stored),
+    };
+    if !inflated {
+        notes.push(format!("{side}.body is left out: its content-encoding cannot be read here"));
+        return (Vec::new(), BodyEncoding::None);
+    }
+    notes.push(format!("{side}.body is stored inflated"));
+    let of_the_wire = |name: &str| ["content-encoding", "content-length"].iter().any(|other| name.eq_ignore_ascii_case(other));
+    headers.0.retain(|(name, _)| !of_the_wire(name));
+    (out, stored)
+}
+
+/// As text where it was stored so, or is text now.
+fn store(bytes: Vec<u8>, stored: BodyEncoding) -> (StoredBody, BodyEncoding) {
+    match stored {
+        BodyEncoding::None => (StoredBody(None), BodyEncoding::None),
+        _ => StoredBody::of(bytes),
+    }
+}
+
+/// Names that were removed before, and now. Names of header fields are no secrets.
+fn removed_names(before: &[String], now: Vec<String>) -> Vec<String> {
+    let mut names: Vec<String> = before.iter().filter(|name| head::is_token(name)).cloned().chain(now).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// What is known to describe framing, where it is a word or a number.
+fn framing(framing: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    let known = |name: &str| ["content_encoding", "transfer_encoding", "content_length"].contains(&name);
+    let harmless = |value: &Value| value.is_number() || value.as_str().is_some_and(|text| text.split(", ").all(head::is_token));
+    let kept = framing.iter().filter(|(name, value)| known(name) && harmless(value));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What is read in another way of `redacted` than of `original`: names of fields. None means that a bug in what is read
+/// shows in both.
+#[must_use]
+pub fn differences(original: &Exchange, redacted: &Exchange, settings: &Rc<Settings>) -> Vec<&'static str> {
+    let (before, after) = (reading(original, settings), reading(redacted, settings));
+    let differing = before.iter().zip(&after).filter(|((_, before), (_, after))| before != after);
+    differing.map(|((name, _), _)| *name).collect()
+}
+
+/// What must not change, by name.
+fn reading(exchange: &Exchange, settings: &Rc<Settings>) -> Vec<(&'static str, Value)> {
+    let (fields, skipped) = match replay(exchange, settings) {
+        Ok(traced) => (serde_json::from_str(&traced.fields).unwrap_or_default(), Value::Null),
+        Err(skip) => (Value::Null, skip_name(skip).into()),
+    };
+    let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
+    let same = ["family", "operation", "stream", "status", "usage", "usage_details", "finish_reason", "level"];
+    let mut reading: Vec<_> = same.into_iter().map(|name| (name, field(name))).collect();
+    let length = |value: Value| value.as_str().map(|text| text.chars().count()).unwrap_or_default().into();
+    reading.extend([
+        ("skipped", skipped),
+        ("error", field("error").is_object().into()),
+        ("tool_calls", field("tool_calls").as_array().map(Vec::len).unwrap_or_default().into()),
+        ("output_text", length(field("output_text"))),
+        ("reasoning_text", length(field("reasoning_text"))),
+    ]);
+    reading
+}
