@@ -33,7 +33,10 @@ impl<'a> Exchange<'a> {
         }
         Self {
             path: cassette.target(),
-            request_headers: pairs(&cassette.request.headers),
+            request_headers: [(":authority", cassette.request.host.as_bytes())]
+                .into_iter()
+                .chain(pairs(&cassette.request.headers))
+                .collect(),
             request: vec![&cassette.request.body],
             status: Some(cassette.response.status),
             response_headers: pairs(&cassette.response.headers),
