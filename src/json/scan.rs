@@ -159,9 +159,9 @@ pub(super) fn inside(text: &str) -> &str {
     text.get(1..text.len().saturating_sub(1)).unwrap_or_default()
 }
 
-/// The text behind white space, commas and colons.
-pub(super) fn skip_separators(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t', '\n', '\r', ',', ':'])
+/// How much white space, commas and colons stand at the beginning.
+pub(super) fn separators(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':')).count()
 }
 
 /// Length of the checked value that `bytes` begin with; at least 1.

@@ -20,6 +20,7 @@ pub enum Block<'a> {
 impl<'a> Block<'a> {
     /// Reads a block.
     #[must_use]
+    #[inline(never)]
     pub fn read(block: Value<'a>) -> Self {
         if block.is_string() {
             return Self::Text(block);
