@@ -3,6 +3,8 @@
 //! What a trace needs of a message is a handful of its members, so members are found by walking over the bytes; prompts
 //! and answers are handed on as the bytes they are. Any type where another was expected reads as absent: one odd field
 //! must not cost the rest of a message.
+//!
+//! What every family calls is never inlined: it would make a fifth of the module.
 
 use std::borrow::Cow;
 
@@ -76,6 +78,7 @@ impl<'a> Value<'a> {
 
     /// The member of that name of an object; of several, the first.
     #[must_use]
+    #[inline(never)]
     pub fn get(self, key: &str) -> Self {
         self.members_raw().find(|(name, _)| is_string(name, key)).map_or(Value { text: "" }, |(_, value)| value)
     }
@@ -127,6 +130,7 @@ impl<'a> Value<'a> {
 
     /// The text of a string. Half a surrogate pair, which is no text, reads as U+FFFD.
     #[must_use]
+    #[inline(never)]
     pub fn text(self) -> Option<Cow<'a, str>> {
         self.is_string().then(|| unescaped(scan::inside(self.text)))
     }
@@ -145,6 +149,7 @@ impl<'a> Value<'a> {
 
     /// A whole number of at least 0, also as `3.0`.
     #[must_use]
+    #[inline(never)]
     pub fn number(self) -> Option<u64> {
         let (whole, fraction) = self.text.split_once('.').unwrap_or((self.text, "0"));
         let is_whole = whole.as_bytes().first().is_some_and(u8::is_ascii_digit) && fraction.bytes().all(|b| b == b'0');
@@ -159,6 +164,7 @@ impl<'a> Value<'a> {
 }
 
 /// Takes the value that `rest` begins with.
+#[inline(never)]
 fn take<'a>(rest: &mut &'a str) -> Option<Value<'a>> {
     if rest.is_empty() {
         return None;
