@@ -19,7 +19,8 @@ pub(super) fn input<'a>(document: &'a Document, api: &Api, limit: usize) -> Opti
     let Some(main_member) = document.get(main) else { return other_input(document, limit) };
     let main_value = value(main_member, limit)?;
     let room = limit.saturating_sub(main_value.len());
-    let member = |key: &str| value(document.get(key)?, room).filter(|value| value != "null");
+    let is_something = |value: &Cow<'_, str>| !matches!(value.as_ref(), "null" | "\"\"" | "[]");
+    let member = |key: &str| value(document.get(key)?, room).filter(is_something);
     let system = member(api.system);
     let others: Vec<_> = others.iter().filter_map(|key| Some((*key, member(key)?))).collect();
     let messages = if api.system.is_empty() && !api.has_parts {
@@ -224,4 +225,38 @@ fn other_input(document: &Document, limit: usize) -> Option<Cow<'_, str>> {
     }
     let cut = close_truncated(text.as_bytes().get(..limit).unwrap_or_default());
     Some(Cow::Owned(String::from_utf8_lossy(&cut).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::json::Limits;
+    use crate::provider::find;
+
+    fn input_of(path: &str, body: &str) -> String {
+        let api = find(path.as_bytes(), &[]).unwrap().api().unwrap();
+        let lease = Budget::new(1 << 20).capture_lease();
+        let mut document = Document::new(Limits { head: 1 << 16, member: 1 << 16 }, lease);
+        document.push(body.as_bytes());
+        input(&document, api, 1 << 16).unwrap().into_owned()
+    }
+
+    #[test]
+    fn a_system_prompt_becomes_the_first_message() {
+        assert_eq!(
+            input_of("/api/generate", r#"{"prompt":"p","system":"s","context":[]}"#),
+            r#"[{"role":"system","content":"s"},{"role":"user","content":"p"}]"#
+        );
+        assert_eq!(
+            input_of("/v1/chat", r#"{"message":"m","preamble":"s","chat_history":[{"role":"USER","message":"h"}]}"#),
+            r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"m"}],"chat_history":[{"role":"USER","message":"h"}]}"#
+        );
+    }
+
+    #[test]
+    fn what_is_empty_is_not_shown_beside_the_input() {
+        let body = r#"{"prompt":"p","system":"","suffix":null,"images":[],"context":[]}"#;
+        assert_eq!(input_of("/api/generate", body), r#""p""#);
+    }
 }

@@ -6,7 +6,7 @@ use super::request::{MEMBER_MAX, SCAN_MAX};
 use crate::budget::Budget;
 use crate::decode::{Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
 use crate::json::{Document, Limits};
-use crate::provider::{Answer, Api, Collector, Operation, ProviderError, Stream};
+use crate::provider::{Answer, Api, Collector, ProviderError, Stream};
 
 /// How the body is framed.
 #[derive(Debug)]
@@ -21,6 +21,15 @@ enum Body {
     Lines(LineDecoder, u32),
 }
 
+/// Content types of a JSON text a line: Ollama's, and Cohere's.
+const LINE_TYPES: [&[u8]; 2] = [b"application/x-ndjson", b"application/stream+json"];
+
+/// The content type is `name`, parameters aside.
+fn is_type(content_type: &[u8], name: &[u8]) -> bool {
+    let end = content_type.iter().position(|byte| matches!(byte, b';' | b' ')).unwrap_or(content_type.len());
+    content_type.get(..end).is_some_and(|found| found.eq_ignore_ascii_case(name))
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -30,7 +39,9 @@ pub(super) struct Reader {
     budget: Rc<Budget>,
     limit: usize,
     failed: bool,
-    /// The request asked for a stream.
+    /// The content type says that the answer is one JSON text.
+    one_text: bool,
+    /// The request asked for a stream, or the content type says that it is one.
     pub stream_asked: bool,
 }
 
@@ -44,7 +55,8 @@ impl Reader {
             budget: Rc::clone(budget),
             limit,
             failed,
-            stream_asked: false,
+            one_text: is_type(content_type, b"application/json"),
+            stream_asked: LINE_TYPES.iter().any(|name| is_type(content_type, name)),
         }
     }
 
@@ -84,7 +96,7 @@ impl Reader {
     fn body_of(&self, framing: Framing) -> Body {
         let lease = self.budget.capture_lease();
         match (framing, self.api.stream) {
-            (Framing::Json, Stream::Lines) if !self.failed => {
+            (Framing::Json, Stream::Lines) if !self.failed && (self.stream_asked || !self.one_text) => {
                 Body::Lines(LineDecoder::new(MESSAGE_MAX.max(self.limit), lease), 0)
             }
             (Framing::Sse, _) => Body::Events(SseDecoder::new(MESSAGE_MAX, &lease)),
@@ -136,8 +148,8 @@ impl Reader {
     pub(super) fn is_closed(&self) -> bool {
         match &self.body {
             Body::Text(document) => document.is_closed(),
-            Body::Events(_) => self.collector.is_done(),
-            Body::Unknown(_) | Body::Lines(..) => false,
+            Body::Events(_) | Body::Lines(..) => self.collector.is_done(),
+            Body::Unknown(_) => false,
         }
     }
 
@@ -146,10 +158,8 @@ impl Reader {
         let mut answer = self.collector.finish();
         match &self.body {
             Body::Unknown(_) => answer.unfinished = false,
-            Body::Events(decoder) => answer.unread_messages = answer.unread_messages.saturating_add(decoder.oversize()),
-            Body::Lines(decoder, _) => {
-                answer.unread_messages = answer.unread_messages.saturating_add(decoder.oversize());
-            }
+            Body::Events(decoder) => passed_over(&mut answer, decoder.oversize()),
+            Body::Lines(decoder, _) => passed_over(&mut answer, decoder.oversize()),
             Body::Text(document) => {
                 answer.unfinished = document.is_open();
                 if self.failed && answer.error.is_none() {
@@ -173,9 +183,71 @@ impl Reader {
         self.collector.memory_short() || self.text().is_some_and(Document::memory_short)
     }
 
-    /// Output was lost to `max_output_bytes`. The vectors of an embedding are never kept and never missed.
+    /// Output was lost to `max_output_bytes`. Vectors and images are never kept and never missed.
     pub(super) fn is_cut(&self) -> bool {
         let text_is_cut = self.text().is_some_and(|document| !document.is_whole());
-        (self.collector.is_cut() || text_is_cut) && self.api.operation != Operation::Embedding
+        (self.collector.is_cut() || text_is_cut) && !self.api.operation.answers_without_text()
+    }
+}
+
+/// Counts messages that were too long to be read; the end may have been among them (a streamed image is).
+fn passed_over(answer: &mut Answer, messages: u32) {
+    answer.unread_messages = answer.unread_messages.saturating_add(messages);
+    answer.unfinished &= messages == 0;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::find;
+
+    /// A reader of an answer to a call of `path`, that was given `body`; and whether that brought content of a stream.
+    fn read(path: &str, content_type: &str, body: &str) -> (Reader, bool) {
+        let api = find(path.as_bytes(), &[]).unwrap().api().unwrap();
+        let mut reader = Reader::new(api, content_type.as_bytes(), false, 1 << 16, &Budget::new(1 << 24));
+        let content = reader.push(body.as_bytes());
+        (reader, content)
+    }
+
+    #[test]
+    fn the_content_type_tells_a_stream_of_lines_that_was_not_asked_for() {
+        let piece = "{\"message\":{\"content\":\"a\"}}\n";
+        let (mut reader, content) = read("/api/chat", "application/x-ndjson", piece);
+        assert!(content && reader.is_stream() && !reader.is_closed());
+        reader.push(b"{\"done\":true}\n");
+        assert!(reader.is_closed(), "it says its end itself");
+        reader.finish();
+        assert!(!reader.answer().unfinished);
+        assert!(!read("/api/chat", "Application/JSON", piece).1);
+    }
+
+    #[test]
+    fn one_text_may_have_lines() {
+        let (mut reader, _) = read("/v1/chat", "application/json; charset=utf-8", "{\n  \"text\": \"a\"\n}\n");
+        reader.finish();
+        let answer = reader.answer();
+        assert_eq!((reader.is_stream(), answer.unfinished, answer.unread_messages), (false, false, 0));
+        assert_eq!(answer.output.as_deref(), Some(r#"{"role":"assistant","content":"a"}"#));
+    }
+
+    #[test]
+    fn a_transcription_may_be_nothing_but_text() {
+        let (mut reader, _) = read("/v1/audio/transcriptions", "text/plain; charset=utf-8", "Hello.\n");
+        reader.finish();
+        assert_eq!(reader.answer().output.as_deref(), Some(r#""Hello.\n""#));
+    }
+
+    #[test]
+    fn the_end_of_a_stream_may_be_too_long_to_be_read() {
+        let partial = "data: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"aGVs\"}\n\n";
+        let (mut reader, content) = read("/v1/images/generations", "text/event-stream", partial);
+        assert!(content);
+        reader.finish();
+        assert!(reader.answer().unfinished);
+        let (mut reader, _) = read("/v1/images/generations", "text/event-stream", partial);
+        reader.push(format!("data: {{\"b64_json\":\"{}\"}}\n\n", "a".repeat(MESSAGE_MAX)).as_bytes());
+        reader.finish();
+        let answer = reader.answer();
+        assert_eq!((answer.unread_messages, answer.unfinished), (1, false));
     }
 }

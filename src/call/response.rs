@@ -55,7 +55,7 @@ impl ResponseSide {
         let failed = self.status.is_some_and(|status| status >= 400);
         let content_type = find("content-type").unwrap_or_default();
         self.reader = Reader::new(api, content_type, failed, self.limit, &self.budget);
-        self.reader.stream_asked = request.document().value("stream").is_true();
+        self.reader.stream_asked |= request.document().value("stream").is_true();
         let collector = self.reader.collector();
         for (count, name) in api.count_headers {
             collector.count(*count, number(name).and_then(|number| u64::try_from(number).ok()));

@@ -69,6 +69,18 @@ impl Operation {
         }
     }
 
+    /// It asks for the text of speech, which may be answered with nothing but that.
+    #[must_use]
+    pub fn is_of_speech(self) -> bool {
+        matches!(self, Self::Transcription | Self::Translation)
+    }
+
+    /// What it answers with is never kept, but told of: vectors, images, audio.
+    #[must_use]
+    pub fn answers_without_text(self) -> bool {
+        matches!(self, Self::Embedding | Self::Image | Self::Speech)
+    }
+
     /// Langfuse's type of its observations.
     #[must_use]
     pub fn kind(self) -> &'static str {

@@ -30,8 +30,10 @@ impl<'a> Block<'a> {
         if kind.ends_with("tool_use") {
             return Self::Call(block.get("id"), block.get("name"), block.get("input"));
         }
-        if kind == "thinking" {
-            return Self::Reasoning(block.get("thinking"));
+        // Cohere's pieces have no type.
+        let thinking = block.get("thinking");
+        if thinking.is_string() {
+            return Self::Reasoning(thinking);
         }
         // Gemini's parts.
         let call = block.get("functionCall");

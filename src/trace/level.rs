@@ -36,7 +36,7 @@ pub struct Verdict {
 }
 
 /// Finish reasons with which an answer is not whole, whatever their case.
-const CUT_REASONS: [&str; 8] = [
+const CUT_REASONS: [&str; 12] = [
     "length",
     "max_tokens",
     "max_output_tokens",
@@ -45,7 +45,14 @@ const CUT_REASONS: [&str; 8] = [
     "model_context_window_exceeded",
     "error_limit",
     "incomplete",
+    // watsonx's, then Cohere's.
+    "token_limit",
+    "time_limit",
+    "cancelled",
+    "user_cancel",
 ];
+/// Finish reasons with which a provider says that it failed.
+const FAILED_REASONS: [&str; 2] = ["error", "timeout"];
 /// Finish reasons with which a provider withheld the answer.
 const WITHHELD_REASONS: [&str; 11] = [
     "content_filter",
@@ -95,6 +102,9 @@ fn judge(facts: &Facts) -> (Level, Option<String>) {
 fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
     let reason = facts.answer.finish_reason.as_deref().unwrap_or_default();
     let is_one_of = |reasons: &[&str]| reasons.iter().any(|known| known.eq_ignore_ascii_case(reason));
+    if is_one_of(&FAILED_REASONS) {
+        return (Level::Error, Some(format!("the provider gave up: {reason}")));
+    }
     if is_one_of(&CUT_REASONS) {
         return (Level::Warning, Some(format!("answer truncated: {reason}")));
     }
@@ -144,6 +154,7 @@ mod tests {
             (Some(503), Ending::Complete, Answer::default(), Level::Error, "503"),
             (Some(200), Ending::Complete, error(), Level::Error, "error in the answer: rate: slow down"),
             (Some(200), Ending::Complete, finish("length"), Level::Warning, "answer truncated: length"),
+            (Some(200), Ending::Complete, finish("ERROR"), Level::Error, "the provider gave up: ERROR"),
             (Some(200), Ending::Complete, finish("content_filter"), Level::Warning, "answer withheld: content_filter"),
             (Some(200), Ending::ClientGone, unfinished(), Level::Warning, "client disconnected mid-stream"),
             (None, Ending::ClientGone, Answer::default(), Level::Warning, "client disconnected before the answer"),

@@ -155,10 +155,10 @@ impl Choice {
         self.text.is_none() && self.message.is_none() && self.function.is_none() && self.len() == self.role.len()
     }
 
-    /// The text alone, as a completion has it; a message as it was sent.
+    /// The text alone, as a completion has it; a message where it has reasoning, too, or was sent as one.
     pub(super) fn text_json(&self) -> String {
-        if let Some(message) = &self.message {
-            return message.clone();
+        if self.message.is_some() || !self.reasoning.is_empty() {
+            return self.message_json();
         }
         let mut out = String::new();
         write_string(&mut out, self.text.as_deref().unwrap_or_default());

@@ -131,11 +131,15 @@ impl Collector {
         }
     }
 
-    /// Reads the body of an answer that is no stream.
+    /// Reads the body of an answer that is no stream. Where texts are asked for, one that is no JSON is the text.
     pub fn document(&mut self, document: &Document) {
         let text = document.view();
-        if let Some(body) = Value::parse(&text) {
-            self.message(&Message { event: b"", body, whole: true, document: Some(document) });
+        match Value::parse(&text) {
+            Some(body) if body.is_object() || !self.api.operation.is_of_speech() => {
+                self.message(&Message { event: b"", body, whole: true, document: Some(document) });
+            }
+            None if !self.api.operation.is_of_speech() => {}
+            _ => self.set_text(0, &String::from_utf8_lossy(document.head())),
         }
     }
 
@@ -227,6 +231,12 @@ impl Collector {
             self.append(choice, Slot::Transcript, transcript);
         }
         self.effects.content |= !audio.get("data").is_nothing();
+        self.effects.changes += 1;
+    }
+
+    /// Something came that is content and is not kept: audio, an image.
+    pub fn content(&mut self) {
+        self.effects.content = true;
         self.effects.changes += 1;
     }
 
@@ -427,7 +437,7 @@ impl Collector {
         }
         let mut choices: Vec<&Choice> = self.choices.iter().filter(|choice| !choice.is_empty()).collect();
         choices.sort_unstable_by_key(|choice| choice.index);
-        let text_alone = self.api.operation == Operation::Completion;
+        let text_alone = self.api.operation == Operation::Completion || self.api.operation.is_of_speech();
         let json = |choice: &Choice| if text_alone { choice.text_json() } else { choice.message_json() };
         let mut outputs: Vec<String> = choices.into_iter().map(json).collect();
         if outputs.len() > 1 { Some(format!("[{}]", outputs.join(","))) } else { outputs.pop() }

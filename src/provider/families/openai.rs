@@ -9,7 +9,7 @@ use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::{Count, UsageRules};
 use crate::provider::message::Message;
 
-const PROVIDER: &str = "openai_compatible";
+pub(super) const PROVIDER: &str = "openai_compatible";
 const CHAT: Api = Api { family: "openai.chat", provider: PROVIDER, usage: &USAGE, read: read_chat, ..Api::BASE };
 const COMPLETION: Api =
     Api { family: "openai.completions", operation: Operation::Completion, input: &["prompt", "suffix"], ..CHAT };
@@ -55,7 +55,8 @@ pub(super) static USAGE: UsageRules = UsageRules {
     ..UsageRules::NONE
 };
 
-fn read_chat(answer: &mut Collector, message: &Message<'_>) {
+/// A chat, or a piece of one; also a completion.
+pub(super) fn read_chat(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
     answer.id(body.get("id"));
     answer.model(body.get("model"));
