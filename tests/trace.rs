@@ -101,6 +101,21 @@ fn tools_stand_beside_the_messages_and_credentials_nowhere() {
 }
 
 #[test]
+fn instructions_are_the_first_message_of_a_response() {
+    let request =
+        json!({"model": "m", "instructions": "s", "input": "a", "previous_response_id": "r0", "store": false});
+    let answer = br#"{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"output":[]}"#;
+    let span = exchange("/v1/responses", request.to_string().as_bytes(), answer).span("{}");
+    assert_eq!(span.input(), json!([{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]));
+    let parameters = span.json("langfuse.observation.model.parameters");
+    assert_eq!(parameters, Some(json!({"previous_response_id": "r0", "store": false})));
+    assert_eq!((span.name.as_str(), span.level()), ("response", "WARNING"));
+    let counted = exchange("/v1/responses/input_tokens", b"{\"input\":\"a\"}", b"{\"input_tokens\":51}").span("{}");
+    assert_eq!((counted.name.as_str(), counted.output()), ("token_count", json!({"input_tokens": 51})));
+    assert_eq!(counted.text("langfuse.observation.cost_details"), Some("{\"total\":0}"));
+}
+
+#[test]
 fn credentials_in_tools_features_and_metadata_are_redacted() {
     let secret = json!({"headers": {"Authorization": "Bearer sk-secret"}, "type": "mcp"});
     let request = json!({"messages": [], "tools": [secret], "features": {"api_key": "sk-secret", "web": true},

@@ -13,6 +13,8 @@ const FAMILIES: &[&str] = &[
     "azure.completions",
     "azure.embeddings",
     "native.generate",
+    "openai.responses",
+    "azure.responses",
 ];
 
 /// The recorded calls of these families; none (and a loud word on stderr) where the cassettes are absent.
