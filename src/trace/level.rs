@@ -35,8 +35,8 @@ pub struct Verdict {
     pub message: Option<String>,
 }
 
-/// Finish reasons with which an answer is not whole, whatever their case.
-const CUT_REASONS: [&str; 8] = [
+/// Finish reasons with which an answer is not whole, whatever their case. The number is Gemini's `MAX_TOKENS`.
+const CUT_REASONS: [&str; 9] = [
     "length",
     "max_tokens",
     "max_output_tokens",
@@ -45,9 +45,11 @@ const CUT_REASONS: [&str; 8] = [
     "model_context_window_exceeded",
     "error_limit",
     "incomplete",
+    "2",
 ];
-/// Finish reasons with which a provider withheld the answer.
-const WITHHELD_REASONS: [&str; 11] = [
+/// Finish reasons with which a provider withheld the answer. Gemini blocks prompts for reasons of their own; the numbers are
+/// its `SAFETY`, `RECITATION`, `BLOCKLIST`, `PROHIBITED_CONTENT`, `SPII`, `IMAGE_SAFETY`.
+const WITHHELD_REASONS: [&str; 20] = [
     "content_filter",
     "content_filtered",
     "guardrail_intervened",
@@ -59,6 +61,15 @@ const WITHHELD_REASONS: [&str; 11] = [
     "prohibited_content",
     "spii",
     "error_toxic",
+    "other",
+    "model_armor",
+    "jailbreak",
+    "3",
+    "4",
+    "6",
+    "7",
+    "8",
+    "11",
 ];
 
 impl Verdict {

@@ -1,13 +1,15 @@
 //! All APIs that are read, by family. Of APIs with the same path, the one that asks for more stands first.
 
+mod gemini;
 mod openai;
 mod responses;
+mod vertex;
 mod vllm;
 
 use super::api::Api;
 
 /// See the module's documentation.
-pub static FAMILIES: &[&[Api]] = &[openai::APIS, responses::APIS, vllm::APIS];
+pub static FAMILIES: &[&[Api]] = &[openai::APIS, responses::APIS, vertex::APIS, gemini::APIS, vllm::APIS];
 
 /// What the tests of families have in common.
 #[cfg(test)]
