@@ -29,7 +29,7 @@ pub(super) fn parameters(document: &Document, api: &Api) -> Option<String> {
 
 /// Two names of one member: Google's APIs take each as `systemInstruction` and as `system_instruction`.
 pub(super) fn same_name(one: &str, other: &str) -> bool {
-    one == other || letters(one).eq(letters(other))
+    one == other || (!other.is_empty() && letters(one).eq(letters(other)))
 }
 
 fn letters(name: &str) -> impl Iterator<Item = u8> {

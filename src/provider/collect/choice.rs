@@ -80,8 +80,8 @@ impl Choice {
         room.append(to, text);
     }
 
-    /// There is text, if an empty one.
-    pub(super) fn has_text(&mut self) {
+    /// Tells that there is text, if an empty one.
+    pub(super) fn begin_text(&mut self) {
         self.text.get_or_insert_default();
     }
 

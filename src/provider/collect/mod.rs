@@ -217,7 +217,7 @@ impl Collector {
     /// Content came that is not kept: an image, for one.
     pub fn unkept(&mut self, choice: u64) {
         self.change(choice, |choice, _| {
-            choice.has_text();
+            choice.begin_text();
             true
         });
         self.effects.content = true;
