@@ -101,6 +101,64 @@ fn tools_stand_beside_the_messages_and_credentials_nowhere() {
 }
 
 #[test]
+fn geminis_contents_become_messages_and_the_key_in_its_query_is_nowhere() {
+    let path = "/v1beta/models/gemini-2.5-flash:generateContent?key=sk-secret";
+    let answer = br#"{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"STOP"}]}"#;
+    let parts = json!([{"text": "w", "thought": true}, {"functionCall": {"name": "f", "args": {"a": 1}}}]);
+    for (system, config) in [("systemInstruction", "generationConfig"), ("system_instruction", "generation_config")] {
+        let request = json!({
+            "contents": [
+                {"parts": [{"text": "a"}]},
+                {"role": "model", "parts": parts},
+                {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"b": 2}}}]},
+            ],
+            system: {"parts": [{"text": "s"}]},
+            config: {"temperature": 0.5},
+        });
+        let span = exchange(path, request.to_string().as_bytes(), answer).span("{}");
+        let call = json!({"id": "", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}});
+        let messages = json!([
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": null, "reasoning_content": "w", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "f", "content": {"b": 2}},
+        ]);
+        assert_eq!((span.input(), span.output()["content"].as_str()), (messages, Some("hi")));
+        let parameters = span.json("langfuse.observation.model.parameters");
+        assert_eq!((parameters, span.model()), (Some(json!({"temperature": 0.5})), Some("gemini-2.5-flash")));
+        assert!(!format!("{span:?}").contains("sk-secret"), "{span:#?}");
+    }
+}
+
+#[test]
+fn instructions_are_the_first_message_of_a_response() {
+    let request =
+        json!({"model": "m", "instructions": "s", "input": "a", "previous_response_id": "r0", "store": false});
+    let answer = br#"{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"output":[]}"#;
+    let span = exchange("/v1/responses", request.to_string().as_bytes(), answer).span("{}");
+    assert_eq!(span.input(), json!([{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]));
+    let parameters = span.json("langfuse.observation.model.parameters");
+    assert_eq!(parameters, Some(json!({"previous_response_id": "r0", "store": false})));
+    assert_eq!((span.name.as_str(), span.level()), ("response", "WARNING"));
+    let counted = exchange("/v1/responses/input_tokens", b"{\"input\":\"a\"}", b"{\"input_tokens\":51}").span("{}");
+    assert_eq!((counted.name.as_str(), counted.output()), ("token_count", json!({"input_tokens": 51})));
+    assert_eq!(counted.text("langfuse.observation.cost_details"), Some("{\"total\":0}"));
+}
+
+#[test]
+fn a_blocked_prompt_and_numbered_reasons_are_warnings() {
+    for (answer, level) in [
+        (r#"{"promptFeedback":{"blockReason":"OTHER"},"usageMetadata":{"promptTokenCount":4}}"#, "WARNING"),
+        (r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":2}]}"#, "WARNING"),
+        (r#"{"candidates":[{"finishReason":3}]}"#, "WARNING"),
+        (r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":1}]}"#, "DEFAULT"),
+    ] {
+        let span = exchange("/v1beta/models/g:streamGenerateContent", b"{}", answer.as_bytes()).span("{}");
+        assert_eq!(span.level(), level, "{answer}");
+    }
+}
+
+#[test]
 fn credentials_in_tools_features_and_metadata_are_redacted() {
     let secret = json!({"headers": {"Authorization": "Bearer sk-secret"}, "type": "mcp"});
     let request = json!({"messages": [], "tools": [secret], "features": {"api_key": "sk-secret", "web": true},

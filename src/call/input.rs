@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::parameters::{members_but, whole_text};
+use super::parameters::{members_but, same_name, whole_text};
 use crate::credentials::redact;
 use crate::json::{Document, Member, Object, ObjectWriter, Value, close_truncated, write_string};
 use crate::provider::{Api, Block};
@@ -16,11 +16,11 @@ pub(super) fn input<'a>(document: &'a Document, api: &Api, limit: usize) -> Opti
     if limit == 0 {
         return None;
     }
-    let Some(main_member) = document.get(main) else { return other_input(document, limit) };
+    let Some(main_member) = named(document, main) else { return other_input(document, limit) };
     let main_value = value(main_member, limit)?;
     let room = limit.saturating_sub(main_value.len());
     let is_something = |value: &Cow<'_, str>| !matches!(value.as_ref(), "null" | "\"\"" | "[]");
-    let member = |key: &str| value(document.get(key)?, room).filter(is_something);
+    let member = |key: &str| value(named(document, key)?, room).filter(is_something);
     let system = member(api.system);
     let others: Vec<_> = others.iter().filter_map(|key| Some((*key, member(key)?))).collect();
     let messages = if api.system.is_empty() && !api.has_parts {
@@ -37,6 +37,12 @@ pub(super) fn input<'a>(document: &'a Document, api: &Api, limit: usize) -> Opti
         object.raw(key, &redact(&value));
     });
     Some(Cow::Owned(object.finish()))
+}
+
+/// The member of that name, or of another form of it.
+fn named<'a>(document: &'a Document, name: &str) -> Option<Member<'a>> {
+    let is_named = |member: &Member<'_>| std::str::from_utf8(member.key).is_ok_and(|key| same_name(key, name));
+    document.get(name).or_else(|| document.members().find(is_named))
 }
 
 /// Messages in OpenAI's shape; none where they are in it already, or cannot be brought into it.

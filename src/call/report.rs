@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::{Call, End, Finished, Unread, input, parameters};
 use crate::export::otlp::encode_span;
 use crate::measures::{CallResult, Sample};
-use crate::provider::{UNITS, Usage};
+use crate::provider::{Operation, UNITS, Usage};
 use crate::trace::{Ending, Facts, Level, MetadataValue, Observation, Verdict};
 
 type TraceMetadata<'a> = Vec<(Cow<'a, str>, MetadataValue<'a>)>;
@@ -106,7 +106,7 @@ fn observation<'a>(
 }
 
 /// Langfuse may count tokens itself: there was an answer, and all that passed in both directions is in the trace. (Vectors,
-/// images and audio are not.)
+/// images and audio are not, and to count tokens costs nothing.)
 fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let (request, response) = (&call.request, &call.response);
     let answered = facts.status.is_some_and(|status| (200..300).contains(&status) && status != 204);
@@ -114,7 +114,8 @@ fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let whole_output = response.unread().is_none() && !response.is_cut() && !response.memory_short();
     let decoded = request.encoding_problem().is_none() && response.encoding_problem().is_none();
     let operation = call.api().operation;
-    let all_text = !operation.answers_without_text() && !operation.is_of_speech();
+    let all_text =
+        !operation.answers_without_text() && !operation.is_of_speech() && operation != Operation::CountTokens;
     answered && whole_input && whole_output && decoded && all_text && facts.answer.unread_messages == 0
 }
 

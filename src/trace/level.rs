@@ -35,8 +35,8 @@ pub struct Verdict {
     pub message: Option<String>,
 }
 
-/// Finish reasons with which an answer is not whole, whatever their case.
-const CUT_REASONS: [&str; 12] = [
+/// Finish reasons with which an answer is not whole, whatever their case. The number is Gemini's `MAX_TOKENS`.
+const CUT_REASONS: [&str; 13] = [
     "length",
     "max_tokens",
     "max_output_tokens",
@@ -45,6 +45,7 @@ const CUT_REASONS: [&str; 12] = [
     "model_context_window_exceeded",
     "error_limit",
     "incomplete",
+    "2",
     // watsonx's, then Cohere's.
     "token_limit",
     "time_limit",
@@ -53,8 +54,9 @@ const CUT_REASONS: [&str; 12] = [
 ];
 /// Finish reasons with which a provider says that it failed.
 const FAILED_REASONS: [&str; 2] = ["error", "timeout"];
-/// Finish reasons with which a provider withheld the answer.
-const WITHHELD_REASONS: [&str; 11] = [
+/// Finish reasons with which a provider withheld the answer. Gemini blocks prompts for reasons of their own; the numbers are
+/// its `SAFETY`, `RECITATION`, `BLOCKLIST`, `PROHIBITED_CONTENT`, `SPII`, `IMAGE_SAFETY`.
+const WITHHELD_REASONS: [&str; 20] = [
     "content_filter",
     "content_filtered",
     "guardrail_intervened",
@@ -66,6 +68,15 @@ const WITHHELD_REASONS: [&str; 11] = [
     "prohibited_content",
     "spii",
     "error_toxic",
+    "other",
+    "model_armor",
+    "jailbreak",
+    "3",
+    "4",
+    "6",
+    "7",
+    "8",
+    "11",
 ];
 
 impl Verdict {

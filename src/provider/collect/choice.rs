@@ -80,6 +80,23 @@ impl Choice {
         room.append(to, text);
     }
 
+    /// Tells that there is text, if an empty one.
+    pub(super) fn begin_text(&mut self) {
+        self.text.get_or_insert_default();
+    }
+
+    /// Separates what was reasoned so far from what follows.
+    pub(super) fn separate_reasoning(&mut self, room: &mut Room) {
+        if !self.reasoning.is_empty() {
+            room.append(&mut self.reasoning, "\n\n");
+        }
+    }
+
+    /// One of the texts holds this one.
+    pub(super) fn holds(&self, text: &str) -> bool {
+        [self.text.as_deref().unwrap_or_default(), &self.reasoning, &self.refusal].iter().any(|own| own.contains(text))
+    }
+
     /// Sets what is not set yet; true where it was not.
     pub(super) fn set_role(&mut self, role: &str, room: &mut Room) -> bool {
         set(&mut self.role, role, room)

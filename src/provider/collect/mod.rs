@@ -49,6 +49,8 @@ pub struct Collector {
     endless: bool,
     unread: u32,
     effects: Effects,
+    /// The message that is being read was cut.
+    reads_cut: bool,
 }
 
 /// What one message did.
@@ -83,6 +85,7 @@ impl Collector {
             endless: false,
             unread: 0,
             effects: Effects::default(),
+            reads_cut: false,
         }
     }
 
@@ -120,14 +123,17 @@ impl Collector {
         self.effects.content
     }
 
-    /// Takes the message that a stream ended in, which may be cut: what of it had arrived is read.
+    /// Takes the message that a stream ended in, which may be cut: what of it had arrived is read, but it tells neither the
+    /// end nor the usage.
     pub fn last_event(&mut self, event: &[u8], data: &[u8]) {
         let data = data.trim_ascii();
         if Value::parse(data).is_some() || data == b"[DONE]" || !matches!(data.first(), Some(b'{' | b'[')) {
             self.event(event, data);
         } else {
+            self.reads_cut = true;
             self.event(event, &close_truncated(data));
-            (self.done, self.endless) = (false, false);
+            self.reads_cut = false;
+            self.endless = false;
         }
     }
 
@@ -202,6 +208,30 @@ impl Collector {
     /// A piece of the refusal of a choice.
     pub fn refusal(&mut self, choice: u64, value: Value<'_>) {
         self.append(choice, Slot::Refusal, value);
+    }
+
+    /// Begins a new part of the reasoning of a choice.
+    pub fn next_reasoning(&mut self, choice: u64) {
+        self.change(choice, |choice, room| {
+            choice.separate_reasoning(room);
+            true
+        });
+    }
+
+    /// Content came that is not kept: an image, for one.
+    pub fn unkept(&mut self, choice: u64) {
+        self.change(choice, |choice, _| {
+            choice.begin_text();
+            true
+        });
+        self.effects.content = true;
+    }
+
+    /// The text (a JSON string) stands already in what was collected of a choice.
+    #[must_use]
+    pub fn holds(&self, choice: u64, value: Value<'_>) -> bool {
+        let text = value.text().unwrap_or_default();
+        self.choices.iter().any(|known| known.index == choice && known.holds(&text))
     }
 
     /// The whole text of a choice so far, in place of what was collected.
@@ -288,7 +318,7 @@ impl Collector {
             // Some gateways of Gemini's send the number of the enum.
             None => Cow::Borrowed(value.amount().unwrap_or_default()),
         };
-        if reason.is_empty() {
+        if reason.is_empty() || self.reads_cut {
             return;
         }
         let reason = crate::trace::truncate(&reason, REASON_MAX).to_owned();
@@ -323,13 +353,18 @@ impl Collector {
         self.output = Some(kept).filter(|kept| !kept.is_empty());
     }
 
-    /// What was collected of the choices is about to come whole.
-    pub fn restart(&mut self) {
+    /// What was collected of the choices is about to come whole. False where it does not, because it was cut: then what is
+    /// there stays.
+    pub fn restart(&mut self) -> bool {
+        if self.reads_cut {
+            return false;
+        }
         for choice in std::mem::take(&mut self.choices) {
             self.room.give_back(choice.len());
         }
         self.template.forget();
         self.effects.changes += 1;
+        true
     }
 
     /// Nothing has been collected of any choice.
@@ -340,7 +375,7 @@ impl Collector {
 
     /// Usage, where the family's usage objects stand. `{}` and `null` state nothing, and take nothing back.
     pub fn usage(&mut self, usage: Value<'_>) {
-        if !usage.is_object() {
+        if !usage.is_object() || self.reads_cut {
             return;
         }
         let rules = self.api.usage;
@@ -384,7 +419,7 @@ impl Collector {
 
     /// The provider has said that the answer is whole.
     pub fn end(&mut self) {
-        self.done = true;
+        self.done |= !self.reads_cut;
         self.effects.changes += 1;
     }
 

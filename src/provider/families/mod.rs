@@ -3,14 +3,17 @@
 
 mod alephalpha;
 mod cohere;
+mod gemini;
 mod ollama;
 mod openai;
 mod openai_audio;
 mod openai_images;
 mod openai_moderations;
 mod replicate;
+mod responses;
 mod sagemaker;
 mod tgi;
+mod vertex;
 mod vllm;
 mod watsonx;
 mod writer;
@@ -21,9 +24,12 @@ use super::api::Api;
 pub static FAMILIES: &[&[Api]] = &[
     ollama::APIS,
     openai::APIS,
+    responses::APIS,
     openai_images::APIS,
     openai_audio::APIS,
     openai_moderations::APIS,
+    vertex::APIS,
+    gemini::APIS,
     cohere::APIS,
     writer::APIS,
     vllm::APIS,
@@ -56,18 +62,37 @@ mod testing {
     }
 
     fn collect(api: &'static Api, messages: &[&str]) -> Answer {
-        let budget = Budget::new(1 << 20);
-        let mut collector = Collector::new(api, 1 << 16, budget.capture_lease());
-        if let [body] = messages {
-            let mut document = Document::new(Limits { head: 1 << 16, member: 1 << 16 }, budget.capture_lease());
-            document.push(body.as_bytes());
-            collector.document(&document);
-        } else {
-            for message in messages {
-                collector.event(b"", message.as_bytes());
-            }
-        }
+        if let [body] = messages { whole(api, body) } else { streamed(api, messages) }
+    }
+
+    fn collector(api: &'static Api) -> Collector {
+        Collector::new(api, 1 << 16, Budget::new(1 << 20).capture_lease())
+    }
+
+    /// The answer that a body is.
+    pub(super) fn whole(api: &'static Api, body: &str) -> Answer {
+        let limits = Limits { head: 1 << 16, member: 1 << 16 };
+        let mut document = Document::new(limits, Budget::new(1 << 20).capture_lease());
+        document.push(body.as_bytes());
+        let mut collector = collector(api);
+        collector.document(&document);
         collector.finish()
+    }
+
+    /// The answer of a stream of these messages, the last of which may be cut.
+    pub(super) fn streamed(api: &'static Api, messages: &[&str]) -> Answer {
+        let mut collector = collector(api);
+        let (last, before) = messages.split_last().unwrap();
+        for message in before {
+            collector.event(b"", message.as_bytes());
+        }
+        collector.last_event(b"", last.as_bytes());
+        collector.finish()
+    }
+
+    /// The usage that an answer states, as it is sent: of a body, or (several messages) of a stream.
+    pub(super) fn usage_details(api: &'static Api, messages: &[&str]) -> String {
+        collect(api, messages).usage.map_or_else(|| "none".to_owned(), |usage| usage.buckets.to_json())
     }
 
     /// Checks what becomes of usage: API, body, and the usage details of its trace (empty = none).
