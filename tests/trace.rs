@@ -152,7 +152,6 @@ fn a_blocked_prompt_and_numbered_reasons_are_warnings() {
         (r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":2}]}"#, "WARNING"),
         (r#"{"candidates":[{"finishReason":3}]}"#, "WARNING"),
         (r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":1}]}"#, "DEFAULT"),
-        (r#"[{"error":{"code":503,"message":"busy"}}]"#, "ERROR"),
     ] {
         let span = exchange("/v1beta/models/g:streamGenerateContent", b"{}", answer.as_bytes()).span("{}");
         assert_eq!(span.level(), level, "{answer}");

@@ -16,7 +16,9 @@ const FAMILIES: &[&str] = &[
     "openai.responses",
     "azure.responses",
     "gemini.",
-    "vertex.",
+    "vertex.embed",
+    "vertex.generateContent",
+    "vertex.predict",
 ];
 
 /// The recorded calls of these families; none (and a loud word on stderr) where the cassettes are absent.
