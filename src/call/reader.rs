@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::request::{MEMBER_MAX, SCAN_MAX};
 use crate::budget::Budget;
-use crate::decode::{Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
+use crate::decode::{ArraySplitter, Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
 use crate::json::{Document, Limits};
 use crate::provider::{Answer, Api, Collector, Operation, ProviderError, Stream};
 
@@ -19,6 +19,8 @@ enum Body {
     Events(SseDecoder),
     /// One JSON text a line.
     Lines(LineDecoder, u32),
+    /// A JSON array, each element a message.
+    Array(ArraySplitter),
 }
 
 /// See the module's documentation.
@@ -57,9 +59,10 @@ impl Reader {
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         if let Body::Unknown(sniffer) = &mut self.body {
             let Some(Sniffed { framing, before, skip }) = sniffer.push(bytes) else { return false };
-            self.body = self.body_of(framing);
+            let bytes = bytes.get(skip..).unwrap_or_default();
+            self.body = self.body_of(framing, begins_array(&before, bytes));
             self.feed(&before);
-            return self.feed(bytes.get(skip..).unwrap_or_default());
+            return self.feed(bytes);
         }
         self.feed(bytes)
     }
@@ -77,15 +80,21 @@ impl Reader {
                 *lines = lines.saturating_add(1);
                 content |= collector.event(b"", line);
             }),
+            Body::Array(splitter) => {
+                splitter.push(bytes, &mut |element| content |= collector.event(b"", element));
+            }
         }
         content && self.is_stream()
     }
 
-    fn body_of(&self, framing: Framing) -> Body {
+    fn body_of(&self, framing: Framing, is_array: bool) -> Body {
         let lease = self.budget.capture_lease();
         match (framing, self.api.stream) {
             (Framing::Json, Stream::Lines) if !self.failed => {
                 Body::Lines(LineDecoder::new(MESSAGE_MAX.max(self.limit), lease), 0)
+            }
+            (Framing::Json, Stream::Array) if is_array && !self.failed => {
+                Body::Array(ArraySplitter::new(MESSAGE_MAX, lease))
             }
             (Framing::Sse, _) => Body::Events(SseDecoder::new(MESSAGE_MAX, &lease)),
             (Framing::Json | Framing::Raw, _) => {
@@ -100,7 +109,7 @@ impl Reader {
         if let Body::Unknown(sniffer) = &mut self.body
             && let Some(Sniffed { framing, before, .. }) = sniffer.finish()
         {
-            self.body = self.body_of(framing);
+            self.body = self.body_of(framing, begins_array(&before, b""));
             self.feed(&before);
         }
         let collector = &mut self.collector;
@@ -110,15 +119,18 @@ impl Reader {
                 *lines = lines.saturating_add(1);
                 collector.last_event(b"", line);
             }),
+            Body::Array(splitter) if !splitter.open_element().is_empty() => {
+                collector.last_event(b"", splitter.open_element());
+            }
             Body::Text(document) => collector.document(document),
-            Body::Unknown(_) => {}
+            Body::Unknown(_) | Body::Array(_) => {}
         }
     }
 
     /// The answer is a stream.
     pub(super) fn is_stream(&self) -> bool {
         match &self.body {
-            Body::Events(..) => true,
+            Body::Events(_) | Body::Array(_) => true,
             Body::Lines(_, lines) => self.stream_asked || *lines > 1,
             Body::Unknown(_) | Body::Text(_) => false,
         }
@@ -137,6 +149,7 @@ impl Reader {
         match &self.body {
             Body::Text(document) => document.is_closed(),
             Body::Events(_) => self.collector.is_done(),
+            Body::Array(splitter) => splitter.is_closed(),
             Body::Unknown(_) | Body::Lines(..) => false,
         }
     }
@@ -149,6 +162,9 @@ impl Reader {
             Body::Events(decoder) => answer.unread_messages = answer.unread_messages.saturating_add(decoder.oversize()),
             Body::Lines(decoder, _) => {
                 answer.unread_messages = answer.unread_messages.saturating_add(decoder.oversize());
+            }
+            Body::Array(splitter) => {
+                answer.unread_messages = answer.unread_messages.saturating_add(splitter.oversize());
             }
             Body::Text(document) => {
                 answer.unfinished = document.is_open();
@@ -178,4 +194,9 @@ impl Reader {
         let text_is_cut = self.text().is_some_and(|document| !document.is_whole());
         (self.collector.is_cut() || text_is_cut) && self.api.operation != Operation::Embedding
     }
+}
+
+/// JSON that comes in these two pieces is an array.
+fn begins_array(before: &[u8], bytes: &[u8]) -> bool {
+    before.iter().chain(bytes).find(|byte| matches!(byte, b'{' | b'[')) == Some(&b'[')
 }
