@@ -131,6 +131,29 @@ fn geminis_contents_become_messages_and_the_key_in_its_query_is_nowhere() {
 }
 
 #[test]
+fn an_array_is_a_stream_of_its_elements() {
+    let piece = |text: &str, more: &str| {
+        format!("{{\n  \"candidates\": [{{\"content\": {{\"parts\": [{{\"text\": \"{text}\"}}]}}{more}}}]\n}}")
+    };
+    let end = r#", "finishReason": "STOP""#;
+    let body = format!("[{}\n,\r\n{}\n]", piece("a, ]", ""), piece("b", end));
+    let path = "/v1beta/models/g:streamGenerateContent";
+    let whole = exchange(path, b"{}", body.as_bytes()).span("{}");
+    assert_eq!((whole.output()["content"].as_str(), whole.level()), (Some("a, ]b"), "DEFAULT"));
+    assert_eq!(whole.time_to_first_token_ms(), Some(400.0));
+    for cut in 1..body.len() {
+        let mut exchange = exchange(path, b"{}", &body.as_bytes()[..cut]);
+        exchange.end_of_stream = false;
+        let span = exchange.span("{}");
+        assert_eq!(span.level(), "WARNING", "cut at {cut}");
+        let text = span.output()["content"].as_str().unwrap_or_default().to_owned();
+        assert!("a, ]b".starts_with(&text) && (cut < 60 || !text.is_empty()), "cut at {cut}: {text}");
+    }
+    let object = exchange(path, b"{}", piece("a", end).as_bytes()).span("{}");
+    assert_eq!((object.output()["content"].as_str(), object.level()), (Some("a"), "DEFAULT"));
+}
+
+#[test]
 fn instructions_are_the_first_message_of_a_response() {
     let request =
         json!({"model": "m", "instructions": "s", "input": "a", "previous_response_id": "r0", "store": false});

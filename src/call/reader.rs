@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::request::{MEMBER_MAX, SCAN_MAX};
 use crate::budget::Budget;
-use crate::decode::{Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
+use crate::decode::{ArraySplitter, Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
 use crate::json::{Document, Limits};
 use crate::provider::{Answer, Api, Collector, ProviderError, Stream};
 
@@ -19,6 +19,8 @@ enum Body {
     Events(SseDecoder),
     /// One JSON text a line.
     Lines(LineDecoder, u32),
+    /// A JSON array, each element a message.
+    Array(ArraySplitter),
 }
 
 /// Content types of a JSON text a line: Ollama's, and Cohere's.
@@ -69,9 +71,10 @@ impl Reader {
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         if let Body::Unknown(sniffer) = &mut self.body {
             let Some(Sniffed { framing, before, skip }) = sniffer.push(bytes) else { return false };
-            self.body = self.body_of(framing);
+            let bytes = bytes.get(skip..).unwrap_or_default();
+            self.body = self.body_of(framing, begins_array(&before, bytes));
             self.feed(&before);
-            return self.feed(bytes.get(skip..).unwrap_or_default());
+            return self.feed(bytes);
         }
         self.feed(bytes)
     }
@@ -89,15 +92,21 @@ impl Reader {
                 *lines = lines.saturating_add(1);
                 content |= collector.event(b"", line);
             }),
+            Body::Array(splitter) => {
+                splitter.push(bytes, &mut |element| content |= collector.event(b"", element));
+            }
         }
         content && self.is_stream()
     }
 
-    fn body_of(&self, framing: Framing) -> Body {
+    fn body_of(&self, framing: Framing, is_array: bool) -> Body {
         let lease = self.budget.capture_lease();
         match (framing, self.api.stream) {
             (Framing::Json, Stream::Lines) if !self.failed && (self.stream_asked || !self.one_text) => {
                 Body::Lines(LineDecoder::new(MESSAGE_MAX.max(self.limit), lease), 0)
+            }
+            (Framing::Json, Stream::Array) if is_array && !self.failed => {
+                Body::Array(ArraySplitter::new(MESSAGE_MAX, lease))
             }
             (Framing::Sse, _) => Body::Events(SseDecoder::new(MESSAGE_MAX, &lease)),
             (Framing::Json | Framing::Raw, _) => {
@@ -112,7 +121,7 @@ impl Reader {
         if let Body::Unknown(sniffer) = &mut self.body
             && let Some(Sniffed { framing, before, .. }) = sniffer.finish()
         {
-            self.body = self.body_of(framing);
+            self.body = self.body_of(framing, begins_array(&before, b""));
             self.feed(&before);
         }
         let collector = &mut self.collector;
@@ -122,15 +131,18 @@ impl Reader {
                 *lines = lines.saturating_add(1);
                 collector.last_event(b"", line);
             }),
+            Body::Array(splitter) if !splitter.open_element().is_empty() => {
+                collector.last_event(b"", splitter.open_element());
+            }
             Body::Text(document) => collector.document(document),
-            Body::Unknown(_) => {}
+            Body::Unknown(_) | Body::Array(_) => {}
         }
     }
 
     /// The answer is a stream.
     pub(super) fn is_stream(&self) -> bool {
         match &self.body {
-            Body::Events(..) => true,
+            Body::Events(_) | Body::Array(_) => true,
             Body::Lines(_, lines) => self.stream_asked || *lines > 1,
             Body::Unknown(_) | Body::Text(_) => false,
         }
@@ -149,6 +161,7 @@ impl Reader {
         match &self.body {
             Body::Text(document) => document.is_closed(),
             Body::Events(_) | Body::Lines(..) => self.collector.is_done(),
+            Body::Array(splitter) => splitter.is_closed(),
             Body::Unknown(_) => false,
         }
     }
@@ -160,6 +173,7 @@ impl Reader {
             Body::Unknown(_) => answer.unfinished = false,
             Body::Events(decoder) => passed_over(&mut answer, decoder.oversize()),
             Body::Lines(decoder, _) => passed_over(&mut answer, decoder.oversize()),
+            Body::Array(splitter) => passed_over(&mut answer, splitter.oversize()),
             Body::Text(document) => {
                 answer.unfinished = document.is_open();
                 if self.failed && answer.error.is_none() {
@@ -194,6 +208,11 @@ impl Reader {
 fn passed_over(answer: &mut Answer, messages: u32) {
     answer.unread_messages = answer.unread_messages.saturating_add(messages);
     answer.unfinished &= messages == 0;
+}
+
+/// JSON that comes in these two pieces is an array.
+fn begins_array(before: &[u8], bytes: &[u8]) -> bool {
+    before.iter().chain(bytes).find(|byte| matches!(byte, b'{' | b'[')) == Some(&b'[')
 }
 
 #[cfg(test)]

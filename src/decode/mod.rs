@@ -1,11 +1,13 @@
 //! From the bytes on the wire to messages: content encodings, and the framings in which streams arrive.
 
+mod array;
 mod buffer;
 mod encoding;
 mod lines;
 mod sniff;
 mod sse;
 
+pub use array::ArraySplitter;
 pub use encoding::{Encoding, InflateError, Inflater};
 pub use lines::LineDecoder;
 pub use sniff::{Framing, Sniffed, Sniffer};

@@ -27,9 +27,7 @@ const FAMILIES: &[&str] = &[
     "openai.responses",
     "azure.responses",
     "gemini.",
-    "vertex.embed",
-    "vertex.generateContent",
-    "vertex.predict",
+    "vertex.",
 ];
 
 /// The recorded calls of these families; none (and a loud word on stderr) where the cassettes are absent.
