@@ -296,3 +296,13 @@ fn a_batch_is_its_spans_under_one_resource() {
     );
     assert!(encode_batch(resource, &[]).is_empty(), "the self check stores nothing");
 }
+
+#[test]
+fn counted_tokens_are_not_used_ones() {
+    let request = br#"{"model":"claude-x","messages":[{"role":"user","content":"a"}]}"#;
+    let span = exchange("/v1/messages/count_tokens", request, br#"{"input_tokens":641}"#).span("{}");
+    assert_eq!((span.name.as_str(), span.text("langfuse.observation.type")), ("token_count", Some("span")));
+    assert_eq!(span.output(), json!({"input_tokens": 641}));
+    assert_eq!(span.text("langfuse.observation.usage_details"), None);
+    assert_eq!(span.json("langfuse.observation.cost_details"), Some(json!({"total": 0})));
+}

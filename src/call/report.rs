@@ -105,16 +105,17 @@ fn observation<'a>(
     }
 }
 
-/// Langfuse may count tokens itself: there was an answer, and all that passed in both directions is in the trace. (Of
-/// embeddings the vectors are not.)
+/// Langfuse may count tokens itself: there was an answer that used some, and all that passed in both directions is in the
+/// trace. (Of embeddings the vectors are not.)
 fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let (request, response) = (&call.request, &call.response);
     let answered = facts.status.is_some_and(|status| (200..300).contains(&status) && status != 204);
     let whole_input = request.unread().is_none() && !request.is_cut() && !request.memory_short();
     let whole_output = response.unread().is_none() && !response.is_cut() && !response.memory_short();
     let decoded = request.encoding_problem().is_none() && response.encoding_problem().is_none();
-    let read = facts.answer.unread_messages == 0 && call.api().operation != Operation::Embedding;
-    answered && whole_input && whole_output && decoded && read
+    let read = facts.answer.unread_messages == 0;
+    let used = !matches!(call.api().operation, Operation::Embedding | Operation::CountTokens);
+    answered && whole_input && whole_output && decoded && read && used
 }
 
 /// What the answer said; a body that says nothing of the kind is shown as it is.
