@@ -298,6 +298,32 @@ fn a_batch_is_its_spans_under_one_resource() {
 }
 
 #[test]
+fn headers_say_what_a_body_does_not() {
+    const PATH: &str = "/model/mistral.mistral-7b-v0%3A1/invoke";
+    let answer = br#"{"outputs":[{"text":"hi","stop_reason":"stop"}]}"#;
+    let mut call = exchange(PATH, br#"{"prompt":"a"}"#, answer);
+    call.response_headers.extend([
+        ("x-amzn-requestid", b"r-1".as_slice()),
+        ("x-amzn-bedrock-input-token-count", b"5"),
+        ("x-amzn-bedrock-output-token-count", b"7"),
+    ]);
+    let span = call.span("{}");
+    assert_eq!((span.model(), span.metadata("response_id")), (Some("mistral.mistral-7b-v0:1"), Some(json!("r-1"))));
+    assert_eq!(span.text("langfuse.observation.usage_details"), Some(r#"{"input":5,"output":7,"total":12}"#));
+    assert_eq!((span.input(), span.output()["content"].as_str()), (json!("a"), Some("hi")));
+    call.response = vec![br#"{"id":"b-1","choices":[],"usage":{"prompt_tokens":6,"completion_tokens":8}}"#];
+    let span = call.span("{}");
+    assert_eq!(span.metadata("response_id"), Some(json!("b-1")), "what a body says counts more");
+    assert_eq!(span.text("langfuse.observation.usage_details"), Some(r#"{"input":6,"output":8,"total":14}"#));
+
+    let mut denied = exchange(PATH, b"{}", br#"{"message":"No access."}"#);
+    denied.status = Some(403);
+    denied.response_headers.push(("x-amzn-errortype", b"AccessDeniedException:http://internal.amazon.com/coral/"));
+    let message = "403 AccessDeniedException: No access.";
+    assert_eq!(denied.span("{}").text("langfuse.observation.status_message"), Some(message));
+}
+
+#[test]
 fn counted_tokens_are_not_used_ones() {
     let request = br#"{"model":"claude-x","messages":[{"role":"user","content":"a"}]}"#;
     let span = exchange("/v1/messages/count_tokens", request, br#"{"input_tokens":641}"#).span("{}");

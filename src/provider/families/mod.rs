@@ -1,13 +1,14 @@
 //! All APIs that are read, by family. Of APIs with the same path, the one that asks for more stands first.
 
 mod anthropic;
+mod bedrock;
 mod openai;
 mod vllm;
 
 use super::api::Api;
 
 /// See the module's documentation.
-pub static FAMILIES: &[&[Api]] = &[openai::APIS, anthropic::APIS, vllm::APIS];
+pub static FAMILIES: &[&[Api]] = &[openai::APIS, anthropic::APIS, bedrock::APIS, vllm::APIS];
 
 /// What the families' tests have in common.
 #[cfg(test)]
