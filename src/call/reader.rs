@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::request::{MEMBER_MAX, SCAN_MAX};
 use crate::budget::Budget;
-use crate::decode::{Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
+use crate::decode::{EventStreamDecoder, Frame, Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
 use crate::json::{Document, Limits};
 use crate::provider::{Answer, Api, Collector, Operation, ProviderError, Stream};
 
@@ -17,6 +17,8 @@ enum Body {
     Text(Document),
     /// Server-sent events.
     Events(SseDecoder),
+    /// Messages of AWS's event stream.
+    Frames(EventStreamDecoder),
     /// One JSON text a line.
     Lines(LineDecoder, u32),
 }
@@ -73,6 +75,7 @@ impl Reader {
             Body::Events(decoder) => {
                 decoder.push(bytes, &mut |event| content |= collector.event(event.name, event.data));
             }
+            Body::Frames(decoder) => decoder.push(bytes, &mut |frame| content |= read_frame(collector, &frame)),
             Body::Lines(decoder, lines) => decoder.push(bytes, &mut |line| {
                 *lines = lines.saturating_add(1);
                 content |= collector.event(b"", line);
@@ -88,6 +91,7 @@ impl Reader {
                 Body::Lines(LineDecoder::new(MESSAGE_MAX.max(self.limit), lease), 0)
             }
             (Framing::Sse, _) => Body::Events(SseDecoder::new(MESSAGE_MAX, &lease)),
+            (Framing::EventStream, _) => Body::Frames(EventStreamDecoder::new(MESSAGE_MAX, &lease)),
             (Framing::Json | Framing::Raw, _) => {
                 let limits = Limits { head: self.limit, member: MEMBER_MAX };
                 Body::Text(Document::new(limits, lease))
@@ -111,14 +115,15 @@ impl Reader {
                 collector.last_event(b"", line);
             }),
             Body::Text(document) => collector.document(document),
-            Body::Unknown(_) => {}
+            // A message that is not whole has no checksum: nothing of it is to be trusted.
+            Body::Frames(_) | Body::Unknown(_) => {}
         }
     }
 
     /// The answer is a stream.
     pub(super) fn is_stream(&self) -> bool {
         match &self.body {
-            Body::Events(..) => true,
+            Body::Events(_) | Body::Frames(_) => true,
             Body::Lines(_, lines) => self.stream_asked || *lines > 1,
             Body::Unknown(_) | Body::Text(_) => false,
         }
@@ -136,7 +141,7 @@ impl Reader {
     pub(super) fn is_closed(&self) -> bool {
         match &self.body {
             Body::Text(document) => document.is_closed(),
-            Body::Events(_) => self.collector.is_done(),
+            Body::Events(_) | Body::Frames(_) => self.collector.is_done(),
             Body::Unknown(_) | Body::Lines(..) => false,
         }
     }
@@ -147,6 +152,12 @@ impl Reader {
         match &self.body {
             Body::Unknown(_) => answer.unfinished = false,
             Body::Events(decoder) => answer.unread_messages = answer.unread_messages.saturating_add(decoder.oversize()),
+            Body::Frames(decoder) => {
+                let missed = decoder.oversize().saturating_add(u32::from(decoder.is_broken()));
+                answer.unread_messages = answer.unread_messages.saturating_add(missed);
+                // What stood behind a broken message is not known.
+                answer.unfinished |= decoder.is_broken();
+            }
             Body::Lines(decoder, _) => {
                 answer.unread_messages = answer.unread_messages.saturating_add(decoder.oversize());
             }
@@ -178,4 +189,14 @@ impl Reader {
         let text_is_cut = self.text().is_some_and(|document| !document.is_whole());
         (self.collector.is_cut() || text_is_cut) && self.api.operation != Operation::Embedding
     }
+}
+
+/// Reads a message of an event stream; true where it brings content.
+fn read_frame(collector: &mut Collector, frame: &Frame<'_>) -> bool {
+    match frame.message_type {
+        b"exception" => collector.exception(frame.kind, frame.payload),
+        b"error" => collector.exception(frame.kind, frame.error_message),
+        _ => return collector.event(frame.kind, frame.payload),
+    }
+    false
 }

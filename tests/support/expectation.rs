@@ -14,8 +14,7 @@ const FAMILIES: &[&str] = &[
     "azure.embeddings",
     "native.generate",
     "anthropic.",
-    "bedrock.converse",
-    "bedrock.invoke",
+    "bedrock.",
 ];
 
 /// The recorded calls of these families; none (and a loud word on stderr) where the cassettes are absent.
