@@ -377,3 +377,94 @@ fn a_batch_is_its_spans_under_one_resource() {
     );
     assert!(encode_batch(resource, &[]).is_empty(), "the self check stores nothing");
 }
+
+#[test]
+fn headers_say_what_a_body_does_not() {
+    const PATH: &str = "/model/mistral.mistral-7b-v0%3A1/invoke";
+    let answer = br#"{"outputs":[{"text":"hi","stop_reason":"stop"}]}"#;
+    let mut call = exchange(PATH, br#"{"prompt":"a"}"#, answer);
+    call.response_headers.extend([
+        ("x-amzn-requestid", b"r-1".as_slice()),
+        ("x-amzn-bedrock-input-token-count", b"5"),
+        ("x-amzn-bedrock-output-token-count", b"7"),
+    ]);
+    let span = call.span("{}");
+    assert_eq!((span.model(), span.metadata("response_id")), (Some("mistral.mistral-7b-v0:1"), Some(json!("r-1"))));
+    assert_eq!(span.text("langfuse.observation.usage_details"), Some(r#"{"input":5,"output":7,"total":12}"#));
+    assert_eq!((span.input(), span.output()["content"].as_str()), (json!("a"), Some("hi")));
+    call.response = vec![br#"{"id":"b-1","choices":[],"usage":{"prompt_tokens":6,"completion_tokens":8}}"#];
+    let span = call.span("{}");
+    assert_eq!(span.metadata("response_id"), Some(json!("b-1")), "what a body says counts more");
+    assert_eq!(span.text("langfuse.observation.usage_details"), Some(r#"{"input":6,"output":8,"total":14}"#));
+
+    let mut denied = exchange(PATH, b"{}", br#"{"message":"No access."}"#);
+    denied.status = Some(403);
+    denied.response_headers.push(("x-amzn-errortype", b"AccessDeniedException:http://internal.amazon.com/coral/"));
+    let message = "403 AccessDeniedException: No access.";
+    assert_eq!(denied.span("{}").text("langfuse.observation.status_message"), Some(message));
+}
+
+#[test]
+fn counted_tokens_are_not_used_ones() {
+    let request = br#"{"model":"claude-x","messages":[{"role":"user","content":"a"}]}"#;
+    let span = exchange("/v1/messages/count_tokens", request, br#"{"input_tokens":641}"#).span("{}");
+    assert_eq!((span.name.as_str(), span.text("langfuse.observation.type")), ("token_count", Some("span")));
+    assert_eq!(span.output(), json!({"input_tokens": 641}));
+    assert_eq!(span.text("langfuse.observation.usage_details"), None);
+    assert_eq!(span.json("langfuse.observation.cost_details"), Some(json!({"total": 0})));
+}
+
+/// A message of AWS's event stream, whose headers are strings.
+fn frame(headers: &[(&str, &str)], payload: &str) -> Vec<u8> {
+    let bit = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+    let crc = |bytes: &[u8]| !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| bit(crc)));
+    let mut written = Vec::new();
+    for (name, value) in headers {
+        written.push(u8::try_from(name.len()).unwrap());
+        written.extend(name.bytes().chain([7]).chain(u16::try_from(value.len()).unwrap().to_be_bytes()));
+        written.extend(value.bytes());
+    }
+    let lengths = [16 + written.len() + payload.len(), written.len()];
+    let mut message: Vec<u8> =
+        lengths.iter().flat_map(|length| u32::try_from(*length).unwrap().to_be_bytes()).collect();
+    message.extend(crc(&message).to_be_bytes());
+    message.extend(written.into_iter().chain(payload.bytes()));
+    message.extend(crc(&message).to_be_bytes());
+    message
+}
+
+fn event(kind: &str, payload: &str) -> Vec<u8> {
+    frame(&[(":message-type", "event"), (":event-type", kind)], payload)
+}
+
+#[test]
+fn an_event_stream_of_aws_fails_breaks_off_or_ends() {
+    let content = event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"par"}}"#);
+    let stop = event("messageStop", r#"{"stopReason":"end_turn"}"#);
+    let end = event("metadata", r#"{"metrics":{},"usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}"#);
+    let exception = [(":message-type", "exception"), (":exception-type", "throttlingException")];
+    let exception = frame(&exception, r#"{"message":"slow down"}"#);
+    let error = [(":message-type", "error"), (":error-code", "InternalError"), (":error-message", "an error")];
+    let error = frame(&error, "");
+    let mut broken = stop.clone();
+    broken[20] ^= 1;
+    let status = |rest: &[&Vec<u8>]| {
+        let body: Vec<u8> = [&content].into_iter().chain(rest.iter().copied()).flatten().copied().collect();
+        let span = exchange("/model/m/converse-stream", b"{}", &body).span("{}");
+        assert_eq!((span.output()["content"].as_str(), span.time_to_first_token_ms()), (Some("par"), Some(400.0)));
+        let message = span.text("langfuse.observation.status_message").unwrap_or_default();
+        (format!("{} {message}", span.level()), span.metadata("unread_messages"))
+    };
+    assert_eq!(status(&[&stop, &end]), ("DEFAULT ".to_owned(), None));
+    let failed = "ERROR error in the answer: throttlingException: slow down";
+    assert_eq!(status(&[&exception]), (failed.to_owned(), None));
+    assert_eq!(status(&[&error]), ("ERROR error in the answer: InternalError: an error".to_owned(), None));
+    let unfinished = "WARNING stream ended without [DONE] or finish_reason";
+    assert_eq!(status(&[]), (unfinished.to_owned(), None));
+    assert_eq!(status(&[&broken, &stop, &end]), (unfinished.to_owned(), Some(json!(1))));
+    assert_eq!(
+        status(&[&stop, &broken, &end]),
+        (unfinished.to_owned(), Some(json!(1))),
+        "what was behind is not known"
+    );
+}

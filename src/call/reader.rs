@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use super::request::{MEMBER_MAX, SCAN_MAX};
 use crate::budget::Budget;
-use crate::decode::{ArraySplitter, Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
+use crate::decode::{
+    ArraySplitter, EventStreamDecoder, Frame, Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder,
+};
 use crate::json::{Document, Limits};
 use crate::provider::{Answer, Api, Collector, ProviderError, Stream};
 
@@ -17,6 +19,8 @@ enum Body {
     Text(Document),
     /// Server-sent events.
     Events(SseDecoder),
+    /// Messages of AWS's event stream.
+    Frames(EventStreamDecoder),
     /// One JSON text a line.
     Lines(LineDecoder, u32),
     /// A JSON array, each element a message.
@@ -88,6 +92,7 @@ impl Reader {
             Body::Events(decoder) => {
                 decoder.push(bytes, &mut |event| content |= collector.event(event.name, event.data));
             }
+            Body::Frames(decoder) => decoder.push(bytes, &mut |frame| content |= read_frame(collector, &frame)),
             Body::Lines(decoder, lines) => decoder.push(bytes, &mut |line| {
                 *lines = lines.saturating_add(1);
                 content |= collector.event(b"", line);
@@ -109,6 +114,7 @@ impl Reader {
                 Body::Array(ArraySplitter::new(MESSAGE_MAX, lease))
             }
             (Framing::Sse, _) => Body::Events(SseDecoder::new(MESSAGE_MAX, &lease)),
+            (Framing::EventStream, _) => Body::Frames(EventStreamDecoder::new(MESSAGE_MAX, &lease)),
             (Framing::Json | Framing::Raw, _) => {
                 let limits = Limits { head: self.limit, member: MEMBER_MAX };
                 Body::Text(Document::new(limits, lease))
@@ -135,14 +141,15 @@ impl Reader {
                 collector.last_event(b"", splitter.open_element());
             }
             Body::Text(document) => collector.document(document),
-            Body::Unknown(_) | Body::Array(_) => {}
+            // A frame that is not whole has no checksum: nothing of it is to be trusted.
+            Body::Frames(_) | Body::Unknown(_) | Body::Array(_) => {}
         }
     }
 
     /// The answer is a stream.
     pub(super) fn is_stream(&self) -> bool {
         match &self.body {
-            Body::Events(_) | Body::Array(_) => true,
+            Body::Events(_) | Body::Frames(_) | Body::Array(_) => true,
             Body::Lines(_, lines) => self.stream_asked || *lines > 1,
             Body::Unknown(_) | Body::Text(_) => false,
         }
@@ -160,7 +167,7 @@ impl Reader {
     pub(super) fn is_closed(&self) -> bool {
         match &self.body {
             Body::Text(document) => document.is_closed(),
-            Body::Events(_) | Body::Lines(..) => self.collector.is_done(),
+            Body::Events(_) | Body::Frames(_) | Body::Lines(..) => self.collector.is_done(),
             Body::Array(splitter) => splitter.is_closed(),
             Body::Unknown(_) => false,
         }
@@ -174,6 +181,12 @@ impl Reader {
             Body::Events(decoder) => passed_over(&mut answer, decoder.oversize()),
             Body::Lines(decoder, _) => passed_over(&mut answer, decoder.oversize()),
             Body::Array(splitter) => passed_over(&mut answer, splitter.oversize()),
+            Body::Frames(decoder) => {
+                passed_over(&mut answer, decoder.oversize());
+                // What stood behind a broken frame is not known.
+                answer.unread_messages = answer.unread_messages.saturating_add(u32::from(decoder.is_broken()));
+                answer.unfinished |= decoder.is_broken();
+            }
             Body::Text(document) => {
                 answer.unfinished = document.is_open();
                 if self.failed && answer.error.is_none() {
@@ -213,6 +226,16 @@ fn passed_over(answer: &mut Answer, messages: u32) {
 /// JSON that comes in these two pieces is an array.
 fn begins_array(before: &[u8], bytes: &[u8]) -> bool {
     before.iter().chain(bytes).find(|byte| matches!(byte, b'{' | b'[')) == Some(&b'[')
+}
+
+/// Reads a message of an event stream; true where it brings content.
+fn read_frame(collector: &mut Collector, frame: &Frame<'_>) -> bool {
+    match frame.message_type {
+        b"exception" => collector.exception(frame.kind, frame.payload),
+        b"error" => collector.exception(frame.kind, frame.error_message),
+        _ => return collector.event(frame.kind, frame.payload),
+    }
+    false
 }
 
 #[cfg(test)]

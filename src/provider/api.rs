@@ -139,7 +139,7 @@ pub struct Api {
     pub when: When,
     /// Where the request names the model, unless the path does.
     pub model: &'static str,
-    /// Members of the request that are its input; the first is the main one.
+    /// Members of the request that are its input; the first that it has is the main one.
     pub input: &'static [&'static str],
     /// Member that becomes the first of the messages; empty = none.
     pub system: &'static str,
@@ -153,6 +153,8 @@ pub struct Api {
     pub count_headers: &'static [(Count, &'static str)],
     /// Header of the answer that holds its id.
     pub id_header: &'static str,
+    /// Header of the answer that holds an error's code (and behind a `:` more).
+    pub error_header: &'static str,
     /// Reads one message of an answer.
     pub read: fn(&mut Collector, &Message<'_>),
 }
@@ -174,6 +176,7 @@ impl Api {
         usage: &UsageRules::NONE,
         count_headers: &[],
         id_header: "",
+        error_header: "",
         read: |_, _| {},
     };
 

@@ -143,6 +143,14 @@ impl Choice {
         }
     }
 
+    /// Gives the tool call of that index an empty object where it got no arguments; true where it did not.
+    pub(super) fn end_call(&mut self, index: u64, room: &mut Room) -> bool {
+        let mut calls = self.calls.iter_mut().filter(|call| call.index == Some(index) && call.arguments.is_empty());
+        let Some(call) = calls.next() else { return false };
+        room.append(&mut call.arguments, "{}");
+        true
+    }
+
     /// Bytes of the arguments of a tool call so far.
     pub(super) fn arguments_len(&self, number: usize) -> usize {
         self.calls.get(number).map_or(0, |call| call.arguments.len())

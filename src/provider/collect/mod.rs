@@ -162,7 +162,7 @@ impl Collector {
     }
 
     /// An `error` member says so in every family.
-    fn read_error(&mut self, body: Value<'_>) {
+    pub fn read_error(&mut self, body: Value<'_>) {
         let error = body.get("error");
         if error.is_nothing() {
             return;
@@ -185,14 +185,15 @@ impl Collector {
         }
     }
 
-    /// The id of the answer.
+    /// The id of the answer: a text, or (AI21) a number.
     pub fn id(&mut self, value: Value<'_>) {
-        self.effects.changes += u32::from(set_once(&mut self.id, value));
+        let id = value.non_empty().or_else(|| value.amount().map(Cow::Borrowed));
+        self.effects.changes += u32::from(set_once(&mut self.id, id));
     }
 
     /// The model that answers.
     pub fn model(&mut self, value: Value<'_>) {
-        self.effects.changes += u32::from(set_once(&mut self.model, value));
+        self.effects.changes += u32::from(set_once(&mut self.model, value.non_empty()));
     }
 
     /// A piece of the text of a choice.
@@ -296,6 +297,11 @@ impl Collector {
             self.append_arguments(Target { choice: at, slot: Slot::Arguments(call) }, whole);
         }
         self.effects.changes += 1;
+    }
+
+    /// No more will come of the tool call of that index: one that got no arguments has an empty object of them.
+    pub fn end_tool_call(&mut self, choice: u64, index: u64) {
+        self.change(choice, |choice, room| choice.end_call(index, room));
     }
 
     /// A piece of the one function call that the first chat API knew.
@@ -415,6 +421,11 @@ impl Collector {
     pub fn fail(&mut self, error: ProviderError) {
         self.error = Some(error);
         self.effects.changes += 1;
+    }
+
+    /// A message could not be read.
+    pub fn missed(&mut self) {
+        self.unread = self.unread.saturating_add(1);
     }
 
     /// The provider has said that the answer is whole.
@@ -541,8 +552,8 @@ impl Collector {
     }
 }
 
-fn set_once(slot: &mut Option<String>, value: Value<'_>) -> bool {
-    let new = if slot.is_none() { value.non_empty() } else { None };
+fn set_once(slot: &mut Option<String>, text: Option<Cow<'_, str>>) -> bool {
+    let new = if slot.is_none() { text } else { None };
     if let Some(text) = &new {
         *slot = Some(crate::trace::truncate(text, NAME_MAX).to_owned());
     }

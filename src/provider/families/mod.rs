@@ -2,6 +2,8 @@
 //! one ends as the other (`api/embeddings`, `embeddings`), the longer.
 
 mod alephalpha;
+mod anthropic;
+mod bedrock;
 mod cohere;
 mod gemini;
 mod ollama;
@@ -28,6 +30,8 @@ pub static FAMILIES: &[&[Api]] = &[
     openai_images::APIS,
     openai_audio::APIS,
     openai_moderations::APIS,
+    anthropic::APIS,
+    bedrock::APIS,
     vertex::APIS,
     gemini::APIS,
     cohere::APIS,
@@ -87,6 +91,15 @@ mod testing {
             collector.event(b"", message.as_bytes());
         }
         collector.last_event(b"", last.as_bytes());
+        collector.finish()
+    }
+
+    /// The answer of a stream of events: name and data.
+    pub(super) fn stream(api: &'static Api, events: &[(&str, &str)]) -> Answer {
+        let mut collector = collector(api);
+        for (event, data) in events {
+            collector.event(event.as_bytes(), data.as_bytes());
+        }
         collector.finish()
     }
 

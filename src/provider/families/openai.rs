@@ -73,7 +73,8 @@ pub(super) fn read_chat(answer: &mut Collector, message: &Message<'_>) {
     }
 }
 
-fn read_choice(answer: &mut Collector, choice: Value<'_>, whole: bool) {
+/// A choice, or a piece of one.
+pub(super) fn read_choice(answer: &mut Collector, choice: Value<'_>, whole: bool) {
     let index = choice.get("index").number().unwrap_or(0);
     let message = choice.get("message");
     if message.is_object() && whole {
