@@ -242,9 +242,13 @@ impl Call {
         let document = self.request.document();
         let named = document.text(self.api.model);
         let has_member = |name: &str| document.get(name).is_some();
+        // What could not be read may have had the member.
+        let is_known = document.is_closed() && self.request.unread().is_none();
+        let has_member: Option<&dyn Fn(&str) -> bool> = if is_known { Some(&has_member) } else { None };
         let model = self.route.model.clone().or(named).unwrap_or_default();
-        let asked = AskedApi { host: None, has_header: None, has_member: Some(&has_member), model: Some(&model) };
+        let asked = AskedApi { host: None, has_header: None, has_member, model: Some(&model) };
         self.route.narrow(&asked);
+        self.route.decide();
         match self.route.api() {
             Some(api) => self.api = api,
             None => self.foreign = true,

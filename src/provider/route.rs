@@ -20,6 +20,8 @@ pub struct Route {
     candidates: Vec<Candidate>,
     /// The model that the path names.
     pub model: Option<String>,
+    /// The path is one of several APIs' that are all of LLMs: one of these it is.
+    is_telling: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +77,19 @@ impl Route {
         !matches!(self.candidates.as_slice(), [Candidate { fits: true, .. }])
     }
 
+    /// Nothing more will be known: of several APIs that it may be of, the last (which asks for the least) is taken; a single
+    /// one that may or may not be it is not, since its path alone tells too little.
+    pub fn decide(&mut self) {
+        if self.candidates.iter().any(|candidate| candidate.fits) {
+            self.candidates.retain(|candidate| candidate.fits);
+        } else if self.is_telling {
+            let keep = self.candidates.len().saturating_sub(1);
+            self.candidates.drain(..keep);
+        } else {
+            self.candidates.clear();
+        }
+    }
+
     /// Leaves out the APIs that do not fit what is known.
     pub fn narrow(&mut self, asked: &Asked<'_>) {
         self.candidates.retain_mut(|candidate| {
@@ -126,7 +141,7 @@ pub fn find(path: &[u8], ignore: &[String]) -> Result<Route, Skip> {
     if path.first() != Some(&b'/') {
         return Err(Skip::NotAi);
     }
-    let mut route = Route { candidates: Vec::new(), model: None };
+    let mut route = Route { candidates: Vec::new(), model: None, is_telling: false };
     let mut found = "";
     for api in FAMILIES.iter().copied().flatten() {
         for pattern in api.paths {
@@ -140,6 +155,7 @@ pub fn find(path: &[u8], ignore: &[String]) -> Result<Route, Skip> {
             }
         }
     }
+    route.is_telling = route.candidates.len() > 1;
     if found.is_empty() { Err(Skip::NotAi) } else { Ok(route) }
 }
 

@@ -140,6 +140,11 @@ impl Collector {
     /// Reads the body of an answer that is no stream. Where texts are asked for, one that is no JSON is the text.
     pub fn document(&mut self, document: &Document) {
         let text = document.view();
+        // A broken character costs itself.
+        let text = match std::str::from_utf8(&text) {
+            Ok(_) => text,
+            Err(_) => Cow::Owned(String::from_utf8_lossy(&text).into_owned().into_bytes()),
+        };
         match Value::parse(&text) {
             Some(body) if body.is_object() || !self.api.operation.is_of_speech() => {
                 self.message(&Message { event: b"", body, whole: true, document: Some(document) });
