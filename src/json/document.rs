@@ -8,7 +8,7 @@ use memchr::memchr2;
 use std::ops::Range;
 
 use super::store::{Place, Store};
-use super::{Text, parse};
+use super::value::Value;
 use crate::budget::Lease;
 
 /// How much of a body is kept, in bytes.
@@ -163,7 +163,7 @@ impl Document {
     #[must_use]
     pub fn text(&self, key: &str) -> Option<String> {
         let member = self.get(key)?;
-        parse::<Text<'_>>(member.value)?.non_empty().map(|text| crate::trace::truncate(text, 256).to_owned())
+        Value::parse(member.value)?.non_empty().map(|text| crate::trace::truncate(&text, 256).to_owned())
     }
 
     /// All members in wire order.
