@@ -2,6 +2,7 @@
 //! never a panic for a stream that is cut anywhere.
 
 #![allow(
+    dead_code,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,7 +25,7 @@ const SETTINGS: &str = "{}";
 #[test]
 fn every_recorded_call_is_read_as_expected() {
     let wrong: Vec<String> =
-        corpus().iter().flat_map(|cassette| differences(cassette, &Exchange::of(cassette).span(SETTINGS))).collect();
+        corpus().iter().flat_map(|cassette| differences(cassette, &Exchange::of(cassette).explain(SETTINGS))).collect();
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }
 

@@ -3,8 +3,12 @@
 //! [`begin`] decides whether a call is traced; [`Call`] then takes headers and pieces of bodies as they come, and
 //! [`Call::finish`] writes down what was seen. Nothing here touches the host, so tests and tools feed it the same way.
 
+#[cfg(not(target_family = "wasm"))]
+mod explain;
 mod gateway;
+mod input;
 mod parameters;
+mod reader;
 mod report;
 mod request;
 mod response;
@@ -18,7 +22,7 @@ use crate::context::Context;
 use crate::counters::{Counter, Counters};
 use crate::headers::{self, Header};
 use crate::measures::Sample;
-use crate::provider::{Route, Skip, route, without_query};
+use crate::provider::{self, Api, Asked as AskedApi, Route, Skip, without_query};
 use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
 pub use gateway::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
 use request::RequestSide;
@@ -98,7 +102,7 @@ pub struct End<'a> {
 /// # Errors
 /// The reason for which it is not; counted.
 pub fn find_route(path: &[u8], settings: &Settings, counters: &Counters) -> Result<Route, Skip> {
-    route(path, &settings.ignore_paths).inspect_err(|skip| counters.add(counter(*skip), 1))
+    provider::find(path, &settings.ignore_paths).inspect_err(|skip| counters.add(counter(*skip), 1))
 }
 
 fn counter(skip: Skip) -> Counter {
@@ -109,6 +113,19 @@ fn counter(skip: Skip) -> Counter {
         Skip::Upgrade => Counter::SkippedUpgrade,
         Skip::NoProject => Counter::SkippedNoProject,
     }
+}
+
+/// Leaves the APIs that fit the call's headers; the first of them.
+fn narrow_by_headers(route: &mut Route, at: &Beginning<'_>) -> Result<&'static Api, Skip> {
+    if route.is_open() {
+        let host = headers::find(at.headers, ":authority").or_else(|| headers::find(at.headers, "host"));
+        let host = host.and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default();
+        let host = host.split(':').next().unwrap_or_default();
+        let has_header = |name: &str| headers::find(at.headers, name).is_some();
+        let asked = AskedApi { host: Some(host), has_header: Some(&has_header), has_member: None, model: None };
+        route.narrow(&asked);
+    }
+    route.api().ok_or(Skip::NotAi)
 }
 
 /// Whose the call is.
@@ -141,6 +158,7 @@ pub struct Call {
     settings: Rc<Settings>,
     counters: Rc<Counters>,
     route: Route,
+    api: &'static Api,
     project: usize,
     trace_id: TraceId,
     span_id: SpanId,
@@ -151,6 +169,8 @@ pub struct Call {
     request: RequestSide,
     response: ResponseSide,
     upgraded: bool,
+    /// It turned out to be no call of an LLM API.
+    foreign: bool,
 }
 
 impl Call {
@@ -162,9 +182,10 @@ impl Call {
         settings: &Rc<Settings>,
         counters: &Rc<Counters>,
         shared: &Shared,
-        route: Route,
+        mut route: Route,
         at: &Beginning<'_>,
     ) -> Result<Self, Skip> {
+        let api = narrow_by_headers(&mut route, at).inspect_err(|skip| counters.add(counter(*skip), 1))?;
         let project = project(settings, at).inspect_err(|skip| counters.add(counter(*skip), 1))?;
         let request_id = headers::find(at.headers, "x-request-id");
         let known_by = [request_id.unwrap_or_default(), at.gateway.request, at.gateway.connection];
@@ -175,6 +196,7 @@ impl Call {
         let path = String::from_utf8_lossy(without_query(at.path));
         Ok(Self {
             route,
+            api,
             project,
             trace_id,
             span_id,
@@ -185,10 +207,11 @@ impl Call {
                 .or(Some(at.gateway.request).filter(|id| !id.is_empty()))
                 .map(|id| String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned()),
             request: RequestSide::new(headers::find(at.headers, "content-encoding"), settings, &shared.budget),
-            response: ResponseSide::new(route, settings, &shared.budget),
+            response: ResponseSide::new(api, settings, &shared.budget),
             settings: Rc::clone(settings),
             counters: Rc::clone(counters),
             upgraded: false,
+            foreign: false,
         })
     }
 
@@ -205,9 +228,27 @@ impl Call {
 
     /// Takes the headers of the answer.
     pub fn response_headers(&mut self, headers: &[Header<'_>]) {
-        self.response.begin(headers, &self.request);
+        self.settle();
+        self.response.begin(self.api, headers, &self.request);
         // Another protocol begins: its bytes are no answer.
         self.upgraded |= self.response.status() == Some(101);
+    }
+
+    /// Decides, now that the request is known, which API it is of.
+    fn settle(&mut self) {
+        if !self.route.is_open() {
+            return;
+        }
+        let document = self.request.document();
+        let named = document.text(self.api.model);
+        let has_member = |name: &str| document.get(name).is_some();
+        let model = self.route.model.clone().or(named).unwrap_or_default();
+        let asked = AskedApi { host: None, has_header: None, has_member: Some(&has_member), model: Some(&model) };
+        self.route.narrow(&asked);
+        match self.route.api() {
+            Some(api) => self.api = api,
+            None => self.foreign = true,
+        }
     }
 
     /// The connection changes its protocol: there is no answer, and the call can be finished.
@@ -243,15 +284,42 @@ impl Call {
     /// Ends the call: what it becomes; none where it turned out not to be an LLM call.
     #[must_use]
     pub fn finish(mut self, end: &End<'_>) -> Option<Finished> {
+        match self.close(end) {
+            Ok(()) => Some(report::write(&self, end)),
+            Err(skip) => {
+                self.counters.add(counter(skip), 1);
+                None
+            }
+        }
+    }
+
+    /// Ends the call as [`Call::finish`] does, and says what was read of it: one JSON object (docs/design.md, "Explain"),
+    /// and the encoded span.
+    ///
+    /// # Errors
+    /// Why it is not traced.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn explain(mut self, end: &End<'_>) -> Result<(String, Vec<u8>), Skip> {
+        self.close(end)?;
+        Ok(explain::explain(&self, end))
+    }
+
+    /// No more will come.
+    fn close(&mut self, end: &End<'_>) -> Result<(), Skip> {
         if self.upgraded {
-            self.counters.add(counter(Skip::Upgrade), 1);
-            return None;
+            return Err(Skip::Upgrade);
+        }
+        if self.response.status().is_none() {
+            self.settle();
+        }
+        if self.foreign {
+            return Err(Skip::NotAi);
         }
         self.times.end = end.now.max(self.times.start);
         self.response.finish();
         self.context.add_body(self.request.document());
         self.count_cuts();
-        Some(report::write(&self, end))
+        Ok(())
     }
 
     fn count_cuts(&self) {
@@ -265,6 +333,11 @@ impl Call {
             ),
         ];
         cuts.into_iter().filter(|(_, cut)| *cut).for_each(|(counter, _)| self.counters.add(counter, 1));
+    }
+
+    /// The API that it is of.
+    fn api(&self) -> &'static Api {
+        self.api
     }
 
     /// How the transport ended.

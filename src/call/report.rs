@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::{Call, End, Finished, Unread, parameters};
+use super::{Call, End, Finished, Unread, input, parameters};
 use crate::export::otlp::encode_span;
-use crate::json::{Document, parse};
 use crate::measures::{CallResult, Sample};
-use crate::provider::{Operation, Usage};
+use crate::provider::{Operation, UNITS, Usage};
 use crate::trace::{Ending, Facts, Level, MetadataValue, Observation, Verdict};
 
 type TraceMetadata<'a> = Vec<(Cow<'a, str>, MetadataValue<'a>)>;
@@ -15,6 +14,16 @@ type Metadata<'a> = Vec<(&'static str, MetadataValue<'a>)>;
 
 /// Encodes the span of `call`, and measures it.
 pub(super) fn write(call: &Call, end: &End<'_>) -> Finished {
+    observe(call, end, |observation, facts| Finished {
+        span: encode_span(observation),
+        project: call.project,
+        settings: Rc::clone(&call.settings),
+        sample: sample(call, facts, observation.verdict.level),
+    })
+}
+
+/// Writes `call` down as an observation, and hands that on.
+pub(super) fn observe<T>(call: &Call, end: &End<'_>, act: impl FnOnce(&Observation<'_>, &Facts) -> T) -> T {
     let facts = Facts {
         status: call.response.status(),
         ending: call.ending(end.details),
@@ -23,13 +32,16 @@ pub(super) fn write(call: &Call, end: &End<'_>) -> Finished {
         stream: call.response.is_stream(),
         answer: call.response.answer(),
     };
-    let request_model = call.request.document().text("model");
+    let request_model = request_model(call);
     let model = facts.answer.model.as_deref().or(request_model.as_deref());
     let mut observation = observation(call, &facts, model, request_model.as_deref());
     observation.metadata.extend(end.gateway.iter().cloned());
-    let span = encode_span(&observation);
-    let sample = sample(call, &facts, observation.verdict.level);
-    Finished { span, project: call.project, settings: Rc::clone(&call.settings), sample }
+    act(&observation, &facts)
+}
+
+/// The model that was asked for: in the body, else in the path.
+pub(super) fn request_model(call: &Call) -> Option<String> {
+    call.request.document().text(call.api().model).or_else(|| call.route.model.clone())
 }
 
 /// What a platform team alerts on.
@@ -42,11 +54,11 @@ fn sample(call: &Call, facts: &Facts, level: Level) -> Sample {
     let ms = |until: u64| until.saturating_sub(call.times.start) / 1_000_000;
     let usage = facts.answer.usage.as_ref();
     Sample {
-        provider: call.route.provider,
+        provider: call.api().provider,
         model: facts.answer.model.clone(),
         result,
-        input_tokens: usage.and_then(|usage| usage.input).unwrap_or_default(),
-        output_tokens: usage.and_then(|usage| usage.output).unwrap_or_default(),
+        input_tokens: usage.and_then(Usage::input).unwrap_or_default(),
+        output_tokens: usage.and_then(Usage::output).unwrap_or_default(),
         first_token_ms: call.times.first_content.filter(|_| facts.stream).map(ms),
         duration_ms: ms(call.times.end),
     }
@@ -62,6 +74,7 @@ fn observation<'a>(
     let usage = facts.answer.usage.as_ref();
     let unpriced = verdict.level == Level::Error || !call.settings.estimate_usage || !is_estimable(call, facts);
     let labels = &call.settings.labels;
+    let (api, document) = (call.api(), call.request.document());
     let mut tags: Vec<&str> = Vec::new();
     for tag in labels.tags.iter().chain(&call.context.tags) {
         if !tags.contains(&tag.as_str()) {
@@ -72,13 +85,13 @@ fn observation<'a>(
     Observation {
         trace_id: call.trace_id,
         span_id: call.span_id,
-        kind: call.route.kind,
-        name: call.route.name,
+        kind: api.operation.kind(),
+        name: api.observation(),
         trace_name: Cow::Borrowed(&call.path),
         times: call.times,
         model,
-        parameters: parameters::parameters(call.request.document()),
-        input: parameters::input(call.request.document(), call.route.operation, call.settings.capture.input),
+        parameters: parameters::parameters(document, api),
+        input: input::input(document, api, call.settings.capture.input),
         output: output(call, facts),
         usage_details: usage.map(|usage| usage.buckets.to_json()),
         cost_is_zero: usage.is_none() && unpriced,
@@ -92,16 +105,18 @@ fn observation<'a>(
     }
 }
 
-/// Langfuse may count tokens itself: there was an answer, and all that passed in both directions is in the trace. (Of
-/// embeddings the vectors are not.)
+/// Langfuse may count tokens itself: there was an answer, and all that passed in both directions is in the trace. (Vectors,
+/// images and audio are not, and to count tokens costs nothing.)
 fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let (request, response) = (&call.request, &call.response);
     let answered = facts.status.is_some_and(|status| (200..300).contains(&status) && status != 204);
     let whole_input = request.unread().is_none() && !request.is_cut() && !request.memory_short();
     let whole_output = response.unread().is_none() && !response.is_cut() && !response.memory_short();
     let decoded = request.encoding_problem().is_none() && response.encoding_problem().is_none();
-    let read = facts.answer.unread_messages == 0 && call.route.operation != Operation::Embedding;
-    answered && whole_input && whole_output && decoded && read
+    let operation = call.api().operation;
+    let all_text =
+        !operation.answers_without_text() && !operation.is_of_speech() && operation != Operation::CountTokens;
+    answered && whole_input && whole_output && decoded && all_text && facts.answer.unread_messages == 0
 }
 
 /// What the answer said; a body that says nothing of the kind is shown as it is.
@@ -116,7 +131,7 @@ fn output<'a>(call: &'a Call, facts: &'a Facts) -> Option<Cow<'a, str>> {
 /// name is kept as `caller_…`.
 fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) -> TraceMetadata<'a> {
     let mut metadata: TraceMetadata<'a> = vec![
-        (Cow::Borrowed("provider"), call.route.provider.into()),
+        (Cow::Borrowed("provider"), call.api().provider.into()),
         (Cow::Borrowed("environment"), call.settings.labels.environment.as_str().into()),
         (Cow::Borrowed("total_duration_ms"), MetadataValue::Float(call.times.duration_ms())),
     ];
@@ -174,7 +189,7 @@ const FACTS: [&str; 28] = [
 #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
 fn speed(call: &Call, usage: Option<&Usage>) -> [Option<(&'static str, f64)>; 2] {
     let duration = call.times.duration_ms();
-    let Some(tokens) = usage.and_then(|usage| usage.output).filter(|tokens| *tokens > 0) else { return [None, None] };
+    let Some(tokens) = usage.and_then(Usage::output).filter(|tokens| *tokens > 0) else { return [None, None] };
     let tokens = tokens as f64;
     let round = |number: f64| (number * 1000.0).round() / 1000.0;
     [
@@ -198,7 +213,7 @@ fn observation_metadata<'a>(call: &'a Call, facts: &'a Facts, request_model: Opt
         metadata.push(("request_model", asked.to_owned().into()));
     }
     for name in ["temperature", "max_tokens"] {
-        if let Some(number) = number(call.request.document(), name) {
+        if let Some(number) = parameters::number(call.request.document(), name) {
             metadata.push((name, number));
         }
     }
@@ -206,25 +221,18 @@ fn observation_metadata<'a>(call: &'a Call, facts: &'a Facts, request_model: Opt
         let complete = facts.ending == Ending::Complete && !answer.unfinished;
         metadata.push(("stream_complete", MetadataValue::Bool(complete)));
     }
-    if let Some(reported) = answer.usage.as_ref().and_then(odd_total) {
-        metadata.push(("usage_total_reported", MetadataValue::Int(i64::try_from(reported).unwrap_or(i64::MAX))));
+    if let Some(reported) = answer.usage.as_ref().and_then(Usage::odd_total) {
+        metadata.push(("usage_total_reported", int(reported)));
+    }
+    for count in UNITS {
+        let counted = answer.counts.get(count).filter(|counted| *counted > 0);
+        metadata.extend(counted.map(|counted| (count.name(), int(counted))));
     }
     if answer.unread_messages > 0 {
         metadata.push(("unread_messages", MetadataValue::Int(i64::from(answer.unread_messages))));
     }
     add_gaps(call, &mut metadata);
     metadata
-}
-
-/// A reported total that is not the sum of the buckets.
-fn odd_total(usage: &Usage) -> Option<u64> {
-    usage.total.filter(|total| *total != usage.buckets.total())
-}
-
-fn number(document: &Document, key: &str) -> Option<MetadataValue<'static>> {
-    let value = document.get(key).filter(|member| member.complete)?.value;
-    let whole = parse::<i64>(value).map(MetadataValue::Int);
-    whole.or_else(|| parse::<f64>(value).map(MetadataValue::Float))
 }
 
 /// What is missing of input and output, and why: a gap is said, never hidden.
@@ -255,4 +263,8 @@ fn note(unread: Option<Unread>, memory_short: bool, cut: bool, encoding: Option<
         None => return None,
     };
     Some(text.to_owned())
+}
+
+fn int(number: u64) -> MetadataValue<'static> {
+    MetadataValue::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }

@@ -1,175 +1,21 @@
-//! The answer's side of a call: status, framing, and the answer put together while its pieces pass.
+//! The answer's side of a call: status, headers, content encoding, and the answer put together while its pieces pass.
 
 use std::rc::Rc;
 
-use super::request::{MEMBER_MAX, RequestSide, SCAN_MAX, Wire};
+use super::reader::Reader;
+use super::request::{RequestSide, Wire};
 use super::{Piece, Unread};
 use crate::budget::Budget;
 use crate::config::Settings;
-use crate::decode::{Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
 use crate::headers::{self, Header};
-use crate::json::{Document, Limits, Text, parse};
-use crate::provider::openai::{ChatStream, read_answer, read_embeddings};
-use crate::provider::vllm::Generation;
-use crate::provider::{Answer, Operation, ProviderError, Route};
+use crate::json::Document;
+use crate::provider::{Answer, Api, Operation, Stream};
 
 /// Longest prompt that is taken off the front of vLLM's output, in bytes; it is held a second time for that.
 const PROMPT_MAX: usize = 256 * 1024;
 
-/// How the body is read.
-#[derive(Debug)]
-enum Body {
-    /// Not known yet.
-    Unknown(Sniffer),
-    /// One text: JSON, or anything that no stream is.
-    Text(Document),
-    /// Server-sent events.
-    Events(SseDecoder, Box<ChatStream>),
-    /// One JSON text a line, each the whole so far.
-    Lines(LineDecoder, Box<Generation>),
-}
-
-/// Reads the decoded bytes of an answer.
-#[derive(Debug)]
-struct Reader {
-    route: Route,
-    budget: Rc<Budget>,
-    limit: usize,
-    failed: bool,
-    /// What the request said, which the answer cannot: vLLM's prompt, and whether a stream was asked for.
-    prompt: Option<String>,
-    stream_asked: bool,
-    body: Body,
-}
-
-impl Reader {
-    /// Takes the next bytes; true where they bring content of a stream.
-    fn push(&mut self, bytes: &[u8]) -> bool {
-        if let Body::Unknown(sniffer) = &mut self.body {
-            let Some(Sniffed { framing, before, skip }) = sniffer.push(bytes) else { return false };
-            self.body = self.body_of(framing);
-            self.feed(&before);
-            return self.feed(bytes.get(skip..).unwrap_or_default());
-        }
-        self.feed(bytes)
-    }
-
-    fn feed(&mut self, bytes: &[u8]) -> bool {
-        let mut content = false;
-        match &mut self.body {
-            Body::Unknown(_) => {}
-            Body::Text(document) => document.push(bytes),
-            Body::Events(decoder, stream) => decoder.push(bytes, &mut |event| content |= stream.event(&event)),
-            Body::Lines(decoder, answer) => decoder.push(bytes, &mut |line| content |= answer.message(line)),
-        }
-        content && self.is_stream()
-    }
-
-    fn body_of(&mut self, framing: Framing) -> Body {
-        let lease = self.budget.capture_lease();
-        match (framing, self.route.operation) {
-            (Framing::Json, Operation::Generate) if !self.failed => {
-                let answer = Generation::new(self.prompt.take(), self.limit, lease.another());
-                Body::Lines(LineDecoder::new(MESSAGE_MAX.max(self.limit), lease), Box::new(answer))
-            }
-            (Framing::Sse, operation) => {
-                let decoder = SseDecoder::new(MESSAGE_MAX, &lease);
-                Body::Events(decoder, Box::new(ChatStream::new(operation, self.limit, lease)))
-            }
-            (Framing::Json | Framing::Raw, _) => {
-                let limits = Limits { head: self.limit, member: MEMBER_MAX };
-                Body::Text(Document::new(limits, lease))
-            }
-        }
-    }
-
-    /// No more will come: what is still held back is read.
-    fn finish(&mut self) {
-        if let Body::Unknown(sniffer) = &mut self.body
-            && let Some(Sniffed { framing, before, .. }) = sniffer.finish()
-        {
-            self.body = self.body_of(framing);
-            self.feed(&before);
-        }
-        match &mut self.body {
-            Body::Events(decoder, stream) => decoder.finish(&mut |event| {
-                stream.event(&event);
-            }),
-            Body::Lines(decoder, answer) => decoder.finish(&mut |line| {
-                answer.message(line);
-            }),
-            Body::Unknown(_) | Body::Text(_) => {}
-        }
-    }
-
-    fn is_stream(&self) -> bool {
-        match &self.body {
-            Body::Events(..) => true,
-            Body::Lines(_, answer) => self.stream_asked || answer.is_stream(),
-            Body::Unknown(_) | Body::Text(_) => false,
-        }
-    }
-
-    /// Bytes that are still worth reading.
-    fn room(&self) -> usize {
-        match &self.body {
-            Body::Text(document) => SCAN_MAX.saturating_sub(document.seen()),
-            _ => usize::MAX,
-        }
-    }
-
-    /// The answer says itself that it is whole.
-    fn is_closed(&self) -> bool {
-        match &self.body {
-            Body::Text(document) => document.is_closed(),
-            Body::Events(_, stream) => stream.is_done(),
-            Body::Unknown(_) | Body::Lines(..) => false,
-        }
-    }
-
-    fn answer(&self) -> Answer {
-        match &self.body {
-            Body::Unknown(_) => Answer::default(),
-            Body::Events(decoder, stream) => {
-                let answer = stream.finish();
-                Answer { unread_messages: answer.unread_messages.saturating_add(decoder.oversize()), ..answer }
-            }
-            Body::Lines(decoder, answer) => Answer { unread_messages: decoder.oversize(), ..answer.finish() },
-            Body::Text(document) => self.text_answer(document),
-        }
-    }
-
-    fn text_answer(&self, document: &Document) -> Answer {
-        let mut answer = match self.route.operation {
-            Operation::Embedding => read_embeddings(document),
-            _ => read_answer(document, self.limit),
-        };
-        if self.failed && answer.error.is_none() {
-            answer.error = ProviderError::from_body(document.head());
-        }
-        answer.unfinished = document.is_open();
-        answer
-    }
-
-    fn memory_short(&self) -> bool {
-        match &self.body {
-            Body::Unknown(_) => false,
-            Body::Text(document) => document.memory_short(),
-            Body::Events(_, stream) => stream.memory_short(),
-            Body::Lines(_, answer) => answer.memory_short(),
-        }
-    }
-
-    /// Output was lost to `max_output_bytes`. The vectors of an embedding are never kept and never missed.
-    fn is_cut(&self) -> bool {
-        match &self.body {
-            Body::Text(document) => !document.is_whole() && self.route.operation != Operation::Embedding,
-            Body::Unknown(_) => false,
-            Body::Events(_, stream) => stream.is_cut(),
-            Body::Lines(_, answer) => answer.is_cut(),
-        }
-    }
-}
+/// Longest id or code of an error that is taken of a header, in bytes.
+const NAME_MAX: usize = 256;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -177,40 +23,55 @@ pub(super) struct ResponseSide {
     status: Option<u16>,
     content_length: Option<usize>,
     pub wire: Wire,
+    /// The id of the answer and the code of an error, as headers tell them.
+    id: Option<String>,
+    error_code: Option<String>,
     reader: Reader,
+    limit: usize,
+    budget: Rc<Budget>,
     pub end_of_stream: bool,
 }
 
 impl ResponseSide {
-    pub(super) fn new(route: Route, settings: &Settings, budget: &Rc<Budget>) -> Self {
-        let reader = Reader {
-            route,
-            budget: Rc::clone(budget),
-            limit: settings.capture.output,
-            failed: false,
-            prompt: None,
-            stream_asked: false,
-            body: Body::Unknown(Sniffer::new(b"")),
-        };
+    pub(super) fn new(api: &'static Api, settings: &Settings, budget: &Rc<Budget>) -> Self {
+        let limit = settings.capture.output;
+        let reader = Reader::new(api, b"", false, limit, budget);
         let wire = Wire::new(None, budget.capture_lease());
-        Self { status: None, content_length: None, wire, reader, end_of_stream: false }
+        Self {
+            status: None,
+            content_length: None,
+            wire,
+            id: None,
+            error_code: None,
+            reader,
+            limit,
+            budget: Rc::clone(budget),
+            end_of_stream: false,
+        }
     }
 
     /// Takes the headers, and from the request what the answer is read with.
-    pub(super) fn begin(&mut self, headers: &[Header<'_>], request: &RequestSide) {
-        let find = |name| headers::find(headers, name);
-        let number = |name| std::str::from_utf8(find(name)?).ok()?.trim().parse::<usize>().ok();
+    pub(super) fn begin(&mut self, api: &'static Api, headers: &[Header<'_>], request: &RequestSide) {
+        let find = |name: &str| headers::find(headers, name);
+        let number = |name: &str| {
+            let text = find(name).and_then(|value| std::str::from_utf8(value).ok())?;
+            text.trim().parse::<usize>().ok()
+        };
         self.status = number(":status").and_then(|status| u16::try_from(status).ok());
         self.content_length = number("content-length");
-        self.wire = Wire::new(find("content-encoding"), self.reader.budget.capture_lease());
-        let reader = &mut self.reader;
-        reader.body = Body::Unknown(Sniffer::new(find("content-type").unwrap_or_default()));
-        reader.failed = self.status.is_some_and(|status| status >= 400);
-        let document = request.document();
-        reader.stream_asked = document.get("stream").is_some_and(|member| member.value == b"true");
-        if reader.route.operation == Operation::Generate {
-            let prompt = document.get("prompt").filter(|member| member.complete && member.value.len() <= PROMPT_MAX);
-            reader.prompt = prompt.and_then(|member| parse::<Text<'_>>(member.value)?.0.map(Into::into));
+        self.id = name(find(api.id_header));
+        self.error_code = name(find(api.error_header));
+        self.wire = Wire::new(find("content-encoding"), self.budget.capture_lease());
+        let failed = self.status.is_some_and(|status| status >= 400);
+        let content_type = find("content-type").unwrap_or_default();
+        self.reader = Reader::new(api, content_type, failed, self.limit, &self.budget);
+        self.reader.stream_asked |= request.document().value("stream").is_true();
+        let collector = self.reader.collector();
+        for (count, name) in api.count_headers {
+            collector.count(*count, number(name).and_then(|number| u64::try_from(number).ok()));
+        }
+        if api.stream == Stream::Lines && api.operation == Operation::Completion {
+            collector.prompt = prompt(request.document());
         }
     }
 
@@ -250,6 +111,12 @@ impl ResponseSide {
     /// What the answer says.
     pub(super) fn answer(&self) -> Answer {
         let mut answer = self.reader.answer();
+        answer.id = answer.id.or_else(|| self.id.clone());
+        if let Some(error) = &mut answer.error
+            && error.code.is_none()
+        {
+            error.code.clone_from(&self.error_code);
+        }
         // What was not looked at is not known to be missing.
         answer.unfinished &= self.is_stream() || self.wire.wants_bytes();
         answer
@@ -257,10 +124,7 @@ impl ResponseSide {
 
     /// The body as it was sent, where it is one text.
     pub(super) fn text(&self) -> Option<&Document> {
-        match &self.reader.body {
-            Body::Text(document) => Some(document),
-            _ => None,
-        }
+        self.reader.text()
     }
 
     pub(super) fn memory_short(&self) -> bool {
@@ -279,4 +143,20 @@ impl ResponseSide {
     pub(super) fn encoding_problem(&self) -> Option<String> {
         self.wire.encoding_problem()
     }
+}
+
+/// A name that a header holds, up to the `:` that AWS puts a link behind.
+fn name(header: Option<&[u8]>) -> Option<String> {
+    let text = std::str::from_utf8(header?).ok()?;
+    let name = text.split(':').next().unwrap_or_default().trim();
+    (!name.is_empty()).then(|| crate::trace::truncate(name, NAME_MAX).to_owned())
+}
+
+/// The prompt of a request, where it is one text that is short enough to be held twice.
+fn prompt(request: &Document) -> Option<String> {
+    let prompt = request.get("prompt").filter(|member| member.value.len() <= PROMPT_MAX)?;
+    if !prompt.complete {
+        return None;
+    }
+    request.value("prompt").text().map(Into::into)
 }

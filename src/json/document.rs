@@ -5,10 +5,11 @@
 //! that begin there (each up to [`Limits::member`]). One pass, no tree, no look-back; the same for any split of the bytes.
 
 use memchr::memchr2;
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::store::{Place, Store};
-use super::value::Value;
+use super::{Value, close_truncated};
 use crate::budget::Lease;
 
 /// How much of a body is kept, in bytes.
@@ -153,6 +154,40 @@ impl Document {
         self.state == State::Done
     }
 
+    /// The body as one JSON text: all of it where it was kept and is whole; else what was kept, closed where it was cut.
+    #[must_use]
+    pub fn view(&self) -> Cow<'_, [u8]> {
+        if !self.slots.is_empty() && (self.is_open() || !self.is_whole()) {
+            return Cow::Owned(self.kept_members());
+        }
+        let head = self.head().trim_ascii_start();
+        let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
+        if self.is_open() || !self.is_whole() { close_truncated(head).into() } else { Cow::Borrowed(head) }
+    }
+
+    /// An object of the members, each as far as it was kept.
+    fn kept_members(&self) -> Vec<u8> {
+        let mut out = b"{".to_vec();
+        for member in self.members().filter(|member| !member.value.is_empty()) {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            out.push(b'"');
+            out.extend_from_slice(member.key);
+            out.extend_from_slice(b"\":");
+            let closed = if member.complete { None } else { Some(close_truncated(member.value)) };
+            out.extend_from_slice(closed.as_deref().unwrap_or(member.value));
+        }
+        out.push(b'}');
+        out
+    }
+
+    /// The last member of that name, if it was kept whole and is JSON.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Value<'_> {
+        self.get(key).filter(|member| member.complete).and_then(|member| Value::parse(member.value)).unwrap_or_default()
+    }
+
     /// The last member of that name (the one that parsers take).
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Member<'_>> {
@@ -162,8 +197,8 @@ impl Document {
     /// The text of the last member of that name, if it is a string that is not empty; its first 256 bytes.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<String> {
-        let member = self.get(key)?;
-        Value::parse(member.value)?.non_empty().map(|text| crate::trace::truncate(&text, 256).to_owned())
+        let text = Value::parse(self.get(key)?.value)?.non_empty()?;
+        Some(crate::trace::truncate(&text, 256).to_owned())
     }
 
     /// All members in wire order.

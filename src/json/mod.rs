@@ -16,5 +16,5 @@ pub use close::close_truncated;
 pub use document::{Document, Limits, Member};
 pub use few::Few;
 pub use lenient::{Number, Text, is_null, object_members, parse};
-pub use value::Value;
+pub use value::{Items, Members, Value};
 pub use write::{Object, ObjectWriter, write_string};

@@ -3,10 +3,7 @@
 //! `error.message` (OpenAI and most), `error` as a string (xAI, Ollama, TGI), `message` (Mistral, Cohere, old vLLM),
 //! `detail` as a string or a list (FastAPI), else the text itself.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use crate::json::{Text, object_members, parse};
+use crate::json::Value;
 
 /// Longest message that is kept, in bytes; a proxy's HTML page is longer.
 const MESSAGE_MAX: usize = 2000;
@@ -20,20 +17,6 @@ pub struct ProviderError {
     pub code: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Body<'a> {
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    message: Text<'a>,
-    #[serde(borrow, default)]
-    detail: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    code: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "type")]
-    kind: Text<'a>,
-}
-
 impl ProviderError {
     /// Reads an error body; none where it has no message at all.
     #[must_use]
@@ -41,55 +24,50 @@ impl ProviderError {
         let text = String::from_utf8_lossy(body);
         let text = text.trim();
         // Gemini wraps errors of array streams in an array.
-        let object = text.strip_prefix('[').map_or(text, |rest| rest.trim_start().trim_end_matches([']', ' ', '\n']));
-        match parse::<Body<'_>>(object.as_bytes()) {
-            Some(body) => body.read().or_else(|| Self::from_text(text)),
-            None => Self::from_text(text),
-        }
+        let body = Value::parse(text.as_bytes()).unwrap_or_default();
+        let body = if body.is_array() { body.at("0") } else { body };
+        let error = body.get("error");
+        let inner = Self::from_value(error).map(|found| Self { code: found.code.or_else(|| code(body)), ..found });
+        inner.or_else(|| Self::from_fields(body)).or_else(|| Self::from_text(text))
     }
 
     /// Reads the value of an `error` member, as it stands in streams.
     #[must_use]
-    pub fn from_value(error: &[u8]) -> Option<Self> {
-        if let Some(text) = parse::<Text<'_>>(error).and_then(|text| text.non_empty().map(str::to_owned)) {
-            return Self::from_text(&text);
+    pub fn from_value(error: Value<'_>) -> Option<Self> {
+        match error.text() {
+            Some(text) => Self::from_text(&text),
+            None => Self::from_fields(error),
         }
-        parse::<Body<'_>>(error).filter(|_| !object_members(error).is_empty())?.read_fields()
+    }
+
+    /// The error of an answer that says that it failed.
+    #[must_use]
+    pub fn of_failure(error: Value<'_>) -> Self {
+        Self::from_value(error).unwrap_or_else(|| Self { message: "failed".to_owned(), code: None })
     }
 
     fn from_text(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| Self { message: cut(text), code: None })
     }
+
+    fn from_fields(body: Value<'_>) -> Option<Self> {
+        let detail = || {
+            let detail = body.get("detail").something()?;
+            Some(detail.non_empty().unwrap_or(detail.raw().into()))
+        };
+        let message = body.get("message").non_empty().or_else(detail)?;
+        Some(Self { message: cut(&message), code: code(body) })
+    }
 }
 
-impl Body<'_> {
-    fn read(&self) -> Option<ProviderError> {
-        let inner = self.error.and_then(|error| ProviderError::from_value(error.get().as_bytes()));
-        match inner {
-            Some(found) => Some(ProviderError { code: found.code.or_else(|| self.code()), ..found }),
-            None => self.read_fields(),
-        }
-    }
-
-    fn read_fields(&self) -> Option<ProviderError> {
-        let message = self.message.non_empty().map(str::to_owned).or_else(|| self.detail())?;
-        Some(ProviderError { message: cut(&message), code: self.code() })
-    }
-
-    fn detail(&self) -> Option<String> {
-        let raw = self.detail?.get();
-        match parse::<Text<'_>>(raw.as_bytes()).and_then(|text| text.non_empty().map(str::to_owned)) {
-            Some(text) => Some(text),
-            None => (raw != "null").then(|| raw.to_owned()),
-        }
-    }
-
-    fn code(&self) -> Option<String> {
-        let raw = self.code.map(RawValue::get).unwrap_or_default();
-        let text = parse::<Text<'_>>(raw.as_bytes()).and_then(|text| text.non_empty().map(cut));
-        let number = raw.bytes().all(|byte| byte.is_ascii_digit()) && !raw.is_empty();
-        text.or_else(|| number.then(|| raw.to_owned())).or_else(|| self.kind.non_empty().map(cut))
-    }
+/// The code, also a number, else the type.
+fn code(body: Value<'_>) -> Option<String> {
+    let code = body.get("code");
+    let number = || code.number().map(|number| number.to_string());
+    code.non_empty()
+        .map(|code| cut(&code))
+        .or_else(number)
+        .or_else(|| body.get("type").non_empty().map(|kind| cut(&kind)))
 }
 
 fn cut(text: &str) -> String {
@@ -118,7 +96,7 @@ mod tests {
             assert_eq!((found.message.as_str(), found.code.as_deref()), (message, code), "{body}");
         }
         assert_eq!(ProviderError::from_body(b" \n"), None);
-        assert_eq!(ProviderError::from_value(b"null"), None);
+        assert_eq!(ProviderError::from_value(Value::parse(b"null").unwrap()), None);
     }
 
     #[test]

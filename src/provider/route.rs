@@ -1,32 +1,38 @@
-//! Which calls are LLM calls: by the end of the path, on segment borders, never by substring.
+//! Which calls are LLM calls: by the end of the path, on segment borders, never by substring; where several APIs have the
+//! same path, by what else tells them ([`When`]).
 //!
 //! Prefixes vary (`/v1`, `/api/v1`, `/openai/v1`, none) and are not looked at; `/healthcare/v1/chat/completions` is a
-//! chat, `/v1/chat/completions-log` is not.
+//! chat, `/v1/chat/completions-log` is not. A pattern is the end of a path: `*` is a segment that names the model, `*:verb`
+//! one that names it before the verb, `_` any segment; a pattern that begins with `/` is a whole path.
 
-/// What a call asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// OpenAI-compatible chat completions.
-    Chat,
-    /// OpenAI-compatible (legacy) completions.
-    Completion,
-    /// OpenAI-compatible embeddings.
-    Embedding,
-    /// vLLM's own `/generate`.
-    Generate,
-}
+use std::borrow::Cow;
+
+use super::api::{Api, When};
+use super::families::FAMILIES;
+
+/// Longest model name in a path, bytes (a Bedrock ARN has some 150).
+const MODEL_MAX: usize = 256;
 
 /// How a call is traced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// What it asks for.
-    pub operation: Operation,
-    /// Value of `metadata.provider` (the predecessor's families).
-    pub provider: &'static str,
-    /// Name of the observation.
-    pub name: &'static str,
-    /// Langfuse's observation type.
-    pub kind: &'static str,
+    /// The APIs that it may be of, the first that fits is.
+    candidates: Vec<Candidate>,
+    /// The model that the path names.
+    pub model: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    api: &'static Api,
+    /// It fits, whatever else becomes known.
+    fits: bool,
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.api, other.api)
+    }
 }
 
 /// Why a call is not traced.
@@ -44,54 +50,97 @@ pub enum Skip {
     NoProject,
 }
 
-const ROUTES: [(&[&str], Route); 4] = [
-    (
-        &["chat", "completions"],
-        Route {
-            operation: Operation::Chat,
-            provider: "openai_compatible",
-            name: "chat_completion",
-            kind: "generation",
-        },
-    ),
-    (
-        &["completions"],
-        Route {
-            operation: Operation::Completion,
-            provider: "openai_compatible",
-            name: "completion",
-            kind: "generation",
-        },
-    ),
-    (
-        &["embeddings"],
-        Route { operation: Operation::Embedding, provider: "openai_compatible", name: "embedding", kind: "embedding" },
-    ),
-    (&["generate"], Route { operation: Operation::Generate, provider: "vllm", name: "completion", kind: "generation" }),
-];
+/// What may tell APIs of one path from each other.
+pub struct Asked<'a> {
+    /// The host, without its port; none where it is not known any more.
+    pub host: Option<&'a str>,
+    /// Whether the request has a header; none where that is not known any more.
+    pub has_header: Option<&'a dyn Fn(&str) -> bool>,
+    /// Whether the request's body has a member; none while it has not come.
+    pub has_member: Option<&'a dyn Fn(&str) -> bool>,
+    /// The model, once it is known.
+    pub model: Option<&'a str>,
+}
 
-/// Segments before `/generate` that make it another API: Ollama's `/api/generate`, Cohere's `/v1/generate`.
-const NOT_VLLM: [&str; 3] = ["api", "v1", "v2"];
-/// Segments before `/embeddings` that make it another API: Ollama's `/api/embeddings`.
-const NOT_OPENAI_EMBEDDINGS: [&str; 1] = ["api"];
+impl Route {
+    /// The API that the call is of, as far as is known.
+    #[must_use]
+    pub fn api(&self) -> Option<&'static Api> {
+        self.candidates.first().map(|candidate| candidate.api)
+    }
 
-/// Finds the route of a call, or why it has none. `path` may carry a query.
+    /// More must be known to tell which API it is.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self.candidates.as_slice(), [Candidate { fits: true, .. }])
+    }
+
+    /// Leaves out the APIs that do not fit what is known.
+    pub fn narrow(&mut self, asked: &Asked<'_>) {
+        self.candidates.retain_mut(|candidate| {
+            let fits = if candidate.fits { Some(true) } else { asked.fits(&candidate.api.when) };
+            candidate.fits = fits == Some(true);
+            fits != Some(false)
+        });
+        if let Some(certain) = self.candidates.iter().position(|candidate| candidate.fits) {
+            self.candidates.truncate(certain + 1);
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// Whether the condition holds; none where it cannot be told yet.
+    fn fits(&self, when: &When) -> Option<bool> {
+        match when {
+            When::Always => Some(true),
+            When::Member(name) => self.has_member.map(|has| has(name)),
+            When::Header(name) => Some(self.has_header.is_some_and(|has| has(name))),
+            When::Host(end) => Some(self.host.is_some_and(|host| is_domain(host, end))),
+            When::Model(part) => self.model.map(|model| model.contains(part)),
+            When::Any(all) => {
+                let mut known = all.iter().map(|when| self.fits(when));
+                if known.clone().any(|fits| fits == Some(true)) {
+                    return Some(true);
+                }
+                if known.any(|fits| fits.is_none()) { None } else { Some(false) }
+            }
+        }
+    }
+}
+
+/// `host` is `domain` or below it.
+fn is_domain(host: &str, domain: &str) -> bool {
+    let before = host.len().checked_sub(domain.len()).and_then(|at| host.split_at_checked(at));
+    before.is_some_and(|(before, end)| end.eq_ignore_ascii_case(domain) && (before.is_empty() || before.ends_with('.')))
+}
+
+/// Finds the APIs of a call, or why it has none. `path` may carry a query.
 ///
 /// # Errors
 /// The reason for which the call is not traced.
-pub fn route(path: &[u8], ignore: &[String]) -> Result<Route, Skip> {
+pub fn find(path: &[u8], ignore: &[String]) -> Result<Route, Skip> {
     let path = without_query(path);
     if ignore.iter().any(|prefix| is_below(path, prefix.as_bytes())) {
         return Err(Skip::IgnoredPath);
     }
-    let route = ROUTES.iter().find(|(end, _)| ends_with(path, end)).ok_or(Skip::NotAi)?.1;
-    let before_last = segments(path).nth_back(1).unwrap_or_default();
-    let foreign = |names: &[&str]| names.iter().any(|name| name.as_bytes() == before_last);
-    match route.operation {
-        Operation::Generate if foreign(&NOT_VLLM) => Err(Skip::NotAi),
-        Operation::Embedding if foreign(&NOT_OPENAI_EMBEDDINGS) => Err(Skip::NotAi),
-        _ => Ok(route),
+    if path.first() != Some(&b'/') {
+        return Err(Skip::NotAi);
     }
+    let mut route = Route { candidates: Vec::new(), model: None };
+    let mut found = "";
+    for api in FAMILIES.iter().copied().flatten() {
+        for pattern in api.paths {
+            if (found.is_empty() || found == *pattern)
+                && let Some(model) = matches(path, pattern)
+            {
+                found = pattern;
+                route.candidates.push(Candidate { api, fits: matches!(api.when, When::Always) });
+                route.model = model;
+                break;
+            }
+        }
+    }
+    if found.is_empty() { Err(Skip::NotAi) } else { Ok(route) }
 }
 
 /// The path without its query and fragment.
@@ -110,9 +159,51 @@ fn is_below(path: &[u8], prefix: &[u8]) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
 }
 
-fn ends_with(path: &[u8], end: &[&str]) -> bool {
-    let mut segments = segments(path).rev();
-    path.first() == Some(&b'/') && end.iter().rev().all(|name| segments.next() == Some(name.as_bytes()))
+/// Whether the path ends as the pattern says, and the model that it names.
+fn matches(path: &[u8], pattern: &str) -> Option<Option<String>> {
+    let mut path = segments(path).rev();
+    let mut model = None;
+    for wanted in segments(pattern.as_bytes()).rev() {
+        let segment = percent_decoded(path.next()?);
+        match wanted {
+            b"_" => {}
+            b"*" => model = Some(segment),
+            [b'*', verb @ ..] => model = Some(segment.strip_suffix(verb)?.to_owned().into()),
+            _ if *wanted == *segment => {}
+            _ => return None,
+        }
+    }
+    if pattern.starts_with('/') && path.next().is_some() {
+        return None;
+    }
+    let text = |name: Cow<'_, [u8]>| {
+        let text = String::from_utf8_lossy(&name).into_owned();
+        crate::trace::truncate(&text, MODEL_MAX).to_owned()
+    };
+    Some(model.map(text))
+}
+
+/// A segment without its percent-encoding; what is no encoding stays.
+fn percent_decoded(segment: &[u8]) -> Cow<'_, [u8]> {
+    if !segment.contains(&b'%') {
+        return Cow::Borrowed(segment);
+    }
+    let mut out = Vec::with_capacity(segment.len());
+    let mut rest = segment;
+    while let Some((byte, behind)) = rest.split_first() {
+        let digit = |at: usize| behind.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            _ => {
+                out.push(*byte);
+                rest = behind;
+            }
+        }
+    }
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -123,17 +214,12 @@ mod tests {
     fn calls_are_found_by_the_end_of_the_path_on_segment_borders() {
         let ignore = ["/v1/models", "/health/", "/metrics", "/status"].map(str::to_owned);
         for (path, expected) in [
-            ("/v1/chat/completions", Ok(Operation::Chat)),
-            ("//openai/deployments/x/chat/completions?api-version=1", Ok(Operation::Chat)),
-            ("/chat/completions/", Ok(Operation::Chat)),
-            ("/v1/chat//completions", Ok(Operation::Chat)),
-            ("/healthcare/v1/chat/completions", Ok(Operation::Chat)),
-            ("/v1/completions", Ok(Operation::Completion)),
-            ("/v1/embeddings", Ok(Operation::Embedding)),
-            ("/generate", Ok(Operation::Generate)),
-            ("/models/m/generate", Ok(Operation::Generate)),
-            ("/api/generate", Err(Skip::NotAi)),
-            ("/api/embeddings", Err(Skip::NotAi)),
+            ("/v1/chat/completions", Ok("openai.chat")),
+            ("/chat/completions/", Ok("openai.chat")),
+            ("/v1/chat//completions", Ok("openai.chat")),
+            ("/healthcare/v1/chat/completions", Ok("openai.chat")),
+            ("/v1/completions", Ok("openai.completions")),
+            ("/v1/embeddings", Ok("openai.embeddings")),
             ("/v1/models/gpt-4", Err(Skip::IgnoredPath)),
             ("/health", Err(Skip::IgnoredPath)),
             ("/health/v1/chat/completions", Err(Skip::IgnoredPath)),
@@ -142,10 +228,39 @@ mod tests {
             ("/v1/xcompletions", Err(Skip::NotAi)),
             ("/log?x=/v1/chat/completions", Err(Skip::NotAi)),
             ("chat/completions", Err(Skip::NotAi)),
+            ("/v1/threads/t1/messages", Err(Skip::NotAi)),
+            ("/v1/responses/resp_1/cancel", Err(Skip::NotAi)),
+            ("/v1/assistants", Err(Skip::NotAi)),
             ("", Err(Skip::NotAi)),
         ] {
-            let found = route(path.as_bytes(), &ignore).map(|route| route.operation);
+            let found = find(path.as_bytes(), &ignore).map(|route| route.api().unwrap().family);
             assert_eq!(found, expected, "{path}");
         }
+    }
+
+    #[test]
+    fn the_path_may_name_the_model() {
+        for (path, pattern, model) in [
+            (
+                "//openai/deployments/my%20dep/chat/completions?api-version=1",
+                "deployments/*/chat/completions",
+                Some("my dep"),
+            ),
+            ("/model/a.b-v1%3A0/converse", "model/*/converse", Some("a.b-v1:0")),
+            ("/v1/models/gemini:generateContent", "models/*:generateContent", Some("gemini")),
+            ("/v1/models/gemini%3AgenerateContent", "models/*:generateContent", Some("gemini")),
+            ("/v1/100%/converse", "*/converse", Some("100%")),
+            ("/v1/x/publishers/anthropic/models/c:rawPredict", "_/anthropic/models/*:rawPredict", Some("c")),
+        ] {
+            assert_eq!(matches(without_query(path.as_bytes()), pattern), Some(model.map(str::to_owned)), "{path}");
+        }
+        assert_eq!(matches(b"/v1/models/gemini:other", "models/*:generateContent"), None);
+        assert_eq!((matches(b"/", "/"), matches(b"/a", "/")), (Some(None), None));
+    }
+
+    #[test]
+    fn a_domain_is_matched_at_its_labels() {
+        assert!(is_domain("x.openai.azure.com", "azure.com") && is_domain("Azure.com", "azure.com"));
+        assert!(!is_domain("notazure.com", "azure.com") && !is_domain("com", "azure.com"));
     }
 }

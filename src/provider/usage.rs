@@ -1,21 +1,47 @@
-//! Token usage: what the provider reported, and the disjoint buckets that Langfuse prices.
+//! Token usage as the disjoint buckets that Langfuse prices.
 //!
 //! Langfuse sums what it is sent and prices each key, so buckets must not overlap and must add up to `total`
-//! (docs/design.md, "Usage"). A count that was not stated is absent, never 0.
+//! (docs/design.md, "Usage"). Exceptions that the numbers themselves tell:
+//! - Mistral with audio: the total exceeds input + output by exactly the audio tokens, which stand beside the input.
+//! - Gemini's OpenAI endpoint: the total holds hidden thinking that no field names; it is sent as `unattributed`.
 
+use super::count::{Count, Counts, UsageRules};
 use crate::json::ObjectWriter;
 
 /// Tokens of one call, as the provider stated them and as buckets.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// Input tokens as reported.
-    pub input: Option<u64>,
-    /// Output tokens as reported.
-    pub output: Option<u64>,
-    /// Total as reported.
-    pub total: Option<u64>,
+    /// As reported.
+    pub counts: Counts,
     /// Disjoint counts, `total` aside.
     pub buckets: Buckets,
+}
+
+impl Usage {
+    /// Makes buckets of `counts`; none where no number of tokens was stated.
+    #[must_use]
+    pub fn new(counts: Counts, rules: &UsageRules) -> Option<Self> {
+        counts.has_tokens().then(|| Self { buckets: buckets(&counts, rules), counts })
+    }
+
+    /// Input tokens as reported.
+    #[must_use]
+    pub fn input(&self) -> Option<u64> {
+        self.counts.get(Count::Input)
+    }
+
+    /// Output tokens, those of reasoning included however the family counts them.
+    #[must_use]
+    pub fn output(&self) -> Option<u64> {
+        let written = self.buckets.iter().filter(|(name, _)| name.starts_with("output"));
+        self.counts.get(Count::Output).map(|_| written.map(|(_, tokens)| tokens).sum())
+    }
+
+    /// A reported total that is not the sum of the buckets.
+    #[must_use]
+    pub fn odd_total(&self) -> Option<u64> {
+        self.counts.get(Count::Total).filter(|total| *total != self.buckets.total())
+    }
 }
 
 /// Disjoint token counts; those that are 0 are not sent.
@@ -53,32 +79,49 @@ impl Buckets {
     }
 }
 
-/// Splits `whole` into the part that `details` name and the rest, which goes to `rest`. A detail that is larger than
-/// what is left of the whole is clamped: a provider that contradicts itself must not make tokens.
-pub(super) fn split(buckets: &mut Buckets, whole: u64, rest: &'static str, details: &[(&'static str, Option<u64>)]) {
-    let mut left = whole;
-    let mut parts = Vec::with_capacity(details.len());
-    for (name, tokens) in details {
-        let part = tokens.unwrap_or(0).min(left);
-        left -= part;
-        parts.push((*name, part));
-    }
-    buckets.add(rest, left);
-    parts.into_iter().for_each(|(name, tokens)| buckets.add(name, tokens));
+/// Parts of a whole, or beside it.
+type Parts = [(&'static str, u64)];
+
+fn buckets(counts: &Counts, rules: &UsageRules) -> Buckets {
+    let count = |count| counts.get(count).unwrap_or(0);
+    let total = counts.get(Count::Total);
+    let output = count(Count::Output);
+    // Voyage states nothing but the total of an embedding, which is all input.
+    let stated_input = counts.get(Count::Input);
+    let input = stated_input.unwrap_or_else(|| total.unwrap_or(0).saturating_sub(output));
+    let (short, long) = (count(Count::CacheWrite5m), count(Count::CacheWrite1h));
+    let cache = [
+        ("input_cached_tokens", count(Count::CacheRead)),
+        ("input_cache_creation", count(Count::CacheWrite).saturating_sub(short.saturating_add(long))),
+        ("input_cache_creation_5m", short),
+        ("input_cache_creation_1h", long),
+    ];
+    let reasoning = [("output_reasoning_tokens", count(Count::Reasoning))];
+    let audio = [("input_audio_tokens", count(Count::InputAudio))];
+    let tools = [("input_tool_use_tokens", count(Count::ToolUse))];
+    let beyond = total.unwrap_or(0).saturating_sub(input.saturating_add(output));
+    let audio_beside = count(Count::InputAudio) > 0 && beyond == count(Count::InputAudio);
+    let mut buckets = Buckets::default();
+    let beside = [(&cache[..], rules.input_includes_cache), (&audio, !audio_beside), (&tools, false)];
+    split(&mut buckets, input, "input", &beside);
+    let audio = [("output_audio_tokens", count(Count::OutputAudio))];
+    split(&mut buckets, output, "output", &[(&reasoning[..], rules.output_includes_reasoning), (&audio, true)]);
+    buckets.add("unattributed", total.unwrap_or(0).saturating_sub(buckets.total()));
+    buckets
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_are_disjoint_and_sum_to_total() {
-        let mut buckets = Buckets::default();
-        split(&mut buckets, 150, "input", &[("input_cached_tokens", Some(20)), ("input_audio_tokens", None)]);
-        split(&mut buckets, 25, "output", &[("output_reasoning_tokens", Some(40)), ("output_audio_tokens", Some(5))]);
-        assert_eq!(
-            buckets.to_json(),
-            r#"{"input":130,"input_cached_tokens":20,"output_reasoning_tokens":25,"total":175}"#
-        );
+/// Adds `whole` as the parts that it includes and the rest, which goes to `rest`, and the parts beside it. A part that is
+/// larger than what is left of the whole is clamped: a provider that contradicts itself must not make tokens.
+fn split(buckets: &mut Buckets, whole: u64, rest: &'static str, parts: &[(&Parts, bool)]) {
+    let mut left = whole;
+    let mut found = Vec::with_capacity(8);
+    for (parts, included) in parts {
+        for (name, tokens) in *parts {
+            let part = if *included { (*tokens).min(left) } else { *tokens };
+            left -= if *included { part } else { 0 };
+            found.push((*name, part));
+        }
     }
+    buckets.add(rest, left);
+    found.into_iter().for_each(|(name, tokens)| buckets.add(name, tokens));
 }

@@ -33,7 +33,10 @@ impl<'a> Exchange<'a> {
         }
         Self {
             path: cassette.target(),
-            request_headers: pairs(&cassette.request.headers),
+            request_headers: [(":authority", cassette.request.host.as_bytes())]
+                .into_iter()
+                .chain(pairs(&cassette.request.headers))
+                .collect(),
             request: vec![&cassette.request.body],
             status: Some(cassette.response.status),
             response_headers: pairs(&cassette.response.headers),
@@ -43,8 +46,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The encoded span, without its random ids.
-    pub fn span_bytes(&self, settings: &str) -> Vec<u8> {
+    /// The call at its end, and what the host says of that.
+    fn call(&self, settings: &str) -> (Call, End<'_>) {
         let settings = Rc::new(Settings::load(settings.as_bytes(), &|_| None).expect("a valid configuration"));
         let counters = Rc::new(Counters::default());
         let route = find_route(self.path.as_bytes(), &settings, &counters).expect("an LLM path");
@@ -69,12 +72,24 @@ impl<'a> Exchange<'a> {
         if self.end_of_stream {
             call.response_ended();
         }
-        let end = End { now: NOW + 1_250_000_000, details: self.details, gateway: &[] };
+        (call, End { now: NOW + 1_250_000_000, details: self.details, gateway: &[] })
+    }
+
+    /// The encoded span, without its random ids.
+    pub fn span_bytes(&self, settings: &str) -> Vec<u8> {
+        let (call, end) = self.call(settings);
         let mut span = call.finish(&end).expect("a traced call").span;
         // Fields 1 and 2 are the ids: tag, length, 16 bytes; tag, length, 8 bytes.
         span[2..18].fill(1);
         span[20..28].fill(1);
         span
+    }
+
+    /// What was read, field by field.
+    pub fn explain(&self, settings: &str) -> serde_json::Value {
+        let (call, end) = self.call(settings);
+        let (fields, _) = call.explain(&end).expect("a traced call");
+        serde_json::from_str(&fields).expect("JSON")
     }
 
     /// The span as Langfuse reads it, with no rule broken.

@@ -1,0 +1,162 @@
+//! OpenAI-compatible APIs: chat completions, completions and embeddings, streamed and not; also as Azure's deployments.
+//!
+//! Spec: <https://platform.openai.com/docs/api-reference/chat>, and what compatible servers send in its place
+//! (docs/design.md, "Dialects").
+
+use crate::json::{ObjectWriter, Value};
+use crate::provider::api::{Api, Operation};
+use crate::provider::collect::{CallKey, Collector};
+use crate::provider::count::{Count, UsageRules};
+use crate::provider::message::Message;
+
+pub(super) const PROVIDER: &str = "openai_compatible";
+const CHAT: Api = Api { family: "openai.chat", provider: PROVIDER, usage: &USAGE, read: read_chat, ..Api::BASE };
+const COMPLETION: Api =
+    Api { family: "openai.completions", operation: Operation::Completion, input: &["prompt", "suffix"], ..CHAT };
+const EMBEDDING: Api = Api {
+    family: "openai.embeddings",
+    operation: Operation::Embedding,
+    input: &["input"],
+    read: read_embeddings,
+    ..CHAT
+};
+
+/// See the module's documentation.
+pub(super) const APIS: &[Api] = &[
+    Api { family: "azure.chat", paths: &["deployments/*/chat/completions"], ..CHAT },
+    Api { family: "azure.completions", paths: &["deployments/*/completions"], ..COMPLETION },
+    Api { family: "azure.embeddings", paths: &["deployments/*/embeddings"], ..EMBEDDING },
+    Api { paths: &["chat/completions"], ..CHAT },
+    Api { paths: &["completions"], ..COMPLETION },
+    Api { paths: &["embeddings"], ..EMBEDDING },
+];
+
+/// `prompt_tokens` includes cached, audio and cache-write tokens, `completion_tokens` includes reasoning and audio.
+pub(super) static USAGE: UsageRules = UsageRules {
+    fields: &[
+        (Count::Input, &["prompt_tokens"]),
+        (Count::Output, &["completion_tokens"]),
+        (Count::Total, &["total_tokens"]),
+        // Then as DeepSeek, Mistral, and Together or Hugging Face have it.
+        (
+            Count::CacheRead,
+            &["prompt_tokens_details/cached_tokens", "prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens"],
+        ),
+        (Count::CacheWrite, &["prompt_tokens_details/cache_write_tokens"]),
+        (Count::InputAudio, &["prompt_tokens_details/audio_tokens"]),
+        (Count::OutputAudio, &["completion_tokens_details/audio_tokens"]),
+        // Then as Copilot has it.
+        (Count::Reasoning, &["completion_tokens_details/reasoning_tokens", "reasoning_tokens"]),
+        (Count::AcceptedPrediction, &["completion_tokens_details/accepted_prediction_tokens"]),
+        (Count::RejectedPrediction, &["completion_tokens_details/rejected_prediction_tokens"]),
+    ],
+    // Perplexity's cost is an object, OpenRouter's a number.
+    cost: &["cost/total_cost", "cost"],
+    ..UsageRules::NONE
+};
+
+/// A chat, or a piece of one; also a completion.
+pub(super) fn read_chat(answer: &mut Collector, message: &Message<'_>) {
+    let body = message.body;
+    answer.id(body.get("id"));
+    answer.model(body.get("model"));
+    // Groq has a place of its own for usage.
+    answer.usage(body.get("usage").or(body.at("x_groq/usage")));
+    for choice in body.get("choices").items() {
+        read_choice(answer, choice, message.whole);
+    }
+    // Writer's old stream of completions: the text itself, and no end of its own.
+    let value = body.get("value");
+    if value.is_string() {
+        answer.text(0, value);
+        answer.has_no_end();
+    }
+}
+
+/// A choice, or a piece of one.
+pub(super) fn read_choice(answer: &mut Collector, choice: Value<'_>, whole: bool) {
+    let index = choice.get("index").number().unwrap_or(0);
+    let message = choice.get("message");
+    if message.is_object() && whole {
+        answer.whole_message(index, message);
+    }
+    let delta = choice.get("delta").or(if whole { Value::ABSENT } else { message });
+    read_message(answer, index, delta);
+    // Together sends the same text twice, as `text` and in `delta`.
+    if delta.get("content").is_nothing() && !message.is_object() {
+        answer.text(index, choice.get("text"));
+    }
+    answer.finish_reason(index, choice.get("finish_reason"));
+}
+
+/// A message, or a piece of one.
+pub(super) fn read_message(answer: &mut Collector, index: u64, message: Value<'_>) {
+    answer.role(index, message.get("role"));
+    read_content(answer, index, message.get("content"), 0);
+    // Servers that send both names send the same text twice.
+    let reasoning = message.get("reasoning_content");
+    let named = reasoning.non_empty().is_some();
+    answer.reasoning(index, if named { reasoning } else { message.get("reasoning") });
+    answer.refusal(index, message.get("refusal"));
+    for call in message.get("tool_calls").items() {
+        read_tool_call(answer, index, call);
+    }
+    answer.function_call(index, message.get("function_call"));
+    answer.audio(index, message.get("audio"));
+}
+
+/// Thinking parts in thinking parts that are followed.
+const THINKING_DEPTH_MAX: u32 = 3;
+
+/// Text, or (Mistral) parts of text and thinking.
+fn read_content(answer: &mut Collector, index: u64, content: Value<'_>, depth: u32) {
+    if content.is_string() {
+        if depth == 0 { answer.text(index, content) } else { answer.reasoning(index, content) }
+    }
+    for part in content.items() {
+        let thinking = part.get("thinking");
+        if !thinking.is_nothing() && depth < THINKING_DEPTH_MAX {
+            read_content(answer, index, thinking, depth + 1);
+        } else {
+            read_content(answer, index, part.get("text"), depth);
+        }
+    }
+}
+
+fn read_tool_call(answer: &mut Collector, index: u64, call: Value<'_>) {
+    let (id, function) = (call.get("id"), call.get("function"));
+    let id_text = id.non_empty();
+    let key = match (call.get("index").number(), &id_text) {
+        (Some(number), _) => CallKey::Index(number),
+        // Old Mistral streams have no index: the id tells calls apart; a piece without one goes on with the last.
+        (None, Some(id)) => CallKey::Id(id),
+        (None, None) => CallKey::Last,
+    };
+    answer.tool_call(index, key, id, function.get("name"), function.get("arguments"));
+}
+
+/// How many vectors of how many dimensions, never the vectors.
+fn read_embeddings(answer: &mut Collector, message: &Message<'_>) {
+    let body = message.body;
+    answer.id(body.get("id"));
+    answer.model(body.get("model"));
+    answer.usage(body.get("usage"));
+    if body.get("data").is_array() {
+        summarize_vectors(answer, message.children("data"), body.at("data/0/embedding"));
+    }
+}
+
+/// Says how many vectors there are, and how many dimensions the first one has: numbers of its array, or 4-byte floats of
+/// its base64 text.
+pub(super) fn summarize_vectors(answer: &mut Collector, count: u64, first: Value<'_>) {
+    let mut summary = ObjectWriter::default();
+    summary.number("count", count);
+    let dimensions = match first.text() {
+        Some(base64) => base64.bytes().filter(|byte| *byte != b'=').count() * 3 / 4 / 4,
+        None => first.items().count(),
+    };
+    if dimensions > 0 {
+        summary.number("dimensions", u64::try_from(dimensions).unwrap_or(u64::MAX));
+    }
+    answer.summary(summary.finish());
+}

@@ -1,0 +1,48 @@
+//! vLLM's own `/generate` (not its OpenAI-compatible server).
+//!
+//! Source: `vllm/entrypoints/api_server.py`. Each object `{"text":[…]}` holds prompt and output together; a stream
+//! repeats all text so far in each object, one a line (older servers: one a NUL). No usage, no model, no content type.
+
+use crate::provider::ProviderError;
+use crate::provider::api::{Api, Operation, Stream, When};
+use crate::provider::collect::Collector;
+use crate::provider::message::Message;
+
+/// See the module's documentation.
+pub(super) const APIS: &[Api] = &[Api {
+    family: "native.generate",
+    provider: "vllm",
+    operation: Operation::Completion,
+    paths: &["generate"],
+    when: When::Member("prompt"),
+    input: &["prompt"],
+    stream: Stream::Lines,
+    read,
+    ..Api::BASE
+}];
+
+fn read(answer: &mut Collector, message: &Message<'_>) {
+    let body = message.body;
+    let texts = body.get("text");
+    if !texts.is_array() {
+        if let Some(detail) = body.get("detail").something() {
+            answer.fail(
+                ProviderError::from_value(detail)
+                    .or_else(|| ProviderError::from_body(body.raw().as_bytes()))
+                    .unwrap_or_default(),
+            );
+        } else if body.get("error").is_nothing() {
+            answer.output(body);
+        }
+        return answer.has_no_end();
+    }
+    let prompt = answer.prompt.take();
+    for (index, text) in (0..).zip(texts.items()) {
+        let text = text.text().unwrap_or_default();
+        let output = prompt.as_deref().and_then(|prompt| text.strip_prefix(prompt)).unwrap_or(&text);
+        answer.set_text(index, output);
+    }
+    answer.prompt = prompt;
+    // Nothing tells the last object from the others.
+    answer.has_no_end();
+}
