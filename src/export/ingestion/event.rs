@@ -215,7 +215,7 @@ fn write_value(out: &mut String, value: &Value<'_>) {
 }
 
 /// The shortest decimal that reads back as `number`, or the nearest of 15 digits behind the point. What JSON has no word
-/// for (not a number, infinite) or no filter measures (beyond 2^53) is null.
+/// for (not a number, infinite) or no filter measures (9e14 and more: 2^53 tenths) is null.
 ///
 /// The formatter of `core` would be the largest function of the module.
 fn write_double(out: &mut String, number: f64) {

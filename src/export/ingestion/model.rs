@@ -53,7 +53,9 @@ fn is_plain(value: Json<'_>) -> bool {
 fn is_finite(number: &str) -> bool {
     let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let whole = digits.split('.').next().unwrap_or_default();
-    exponent.parse().is_ok_and(|exponent: i32| exponent < 308 && whole.len() < 308 - exponent.max(0).unsigned_abs() as usize)
+    exponent
+        .parse()
+        .is_ok_and(|exponent: i32| exponent < 308 && whole.len() < 308 - exponent.max(0).unsigned_abs() as usize)
 }
 
 /// `usageDetails`, and `usage` for servers of version 2 that know nothing else.
@@ -93,8 +95,8 @@ fn usage(body: &mut Object<'_>, json: Json<'_>) {
 
 /// Amounts of at least 0.
 fn cost(body: &mut Object<'_>, json: Json<'_>) {
-    let amount = |value: Json<'_>| value.amount().filter(|amount| is_finite(amount));
-    let mut amounts = json.members().filter_map(|(key, value)| Some((key, amount(value)?))).peekable();
+    let amounts = json.members().filter_map(|(key, value)| Some((key, value.amount()?)));
+    let mut amounts = amounts.filter(|(_, amount)| is_finite(amount)).peekable();
     if amounts.peek().is_none() {
         return;
     }
@@ -106,6 +108,10 @@ fn cost(body: &mut Object<'_>, json: Json<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn checked(json: &str) -> Json<'_> {
+        Json::check(json).unwrap_or_default()
+    }
 
     fn written(write: impl FnOnce(&mut Object<'_>)) -> String {
         let mut out = String::new();
@@ -120,9 +126,9 @@ mod tests {
         let json = r#"{"temperature":0.70,"stream":true,"seed":null,"stop":["a","b"],"user":"u",
             "format":{"type":"x"},"ids":[1,2],"huge":1e999,"mixed":["a",1],"empty":[]}"#;
         let expected = r#"{"modelParameters":{"temperature":0.70,"stream":true,"seed":null,"stop":["a","b"],"user":"u","format":"{\"type\":\"x\"}","ids":"[1,2]","huge":"1e999","mixed":"[\"a\",1]","empty":[]}}"#;
-        assert_eq!(written(|body| parameters(body, json.as_bytes())), expected);
+        assert_eq!(written(|body| parameters(body, checked(json))), expected);
         for none in ["", "{}", "[1]", "{\"a\":"] {
-            assert_eq!(written(|body| parameters(body, none.as_bytes())), "{}");
+            assert_eq!(written(|body| parameters(body, checked(none))), "{}");
         }
     }
 
@@ -147,15 +153,15 @@ mod tests {
             ),
         ] {
             let expected = format!(r#"{{"usageDetails":{details},"usage":{old}}}"#);
-            assert_eq!(written(|body| usage(body, json.as_bytes())), expected);
+            assert_eq!(written(|body| usage(body, checked(json))), expected);
         }
-        assert_eq!(written(|body| usage(body, br#"{"input":1.5}"#)), "{}");
+        assert_eq!(written(|body| usage(body, checked(r#"{"input":1.5}"#))), "{}");
     }
 
     #[test]
     fn amounts_are_not_negative() {
-        let json = br#"{"total":0,"input":0.25,"output":-1,"other":"1"}"#;
-        assert_eq!(written(|body| cost(body, json)), r#"{"costDetails":{"total":0,"input":0.25}}"#);
-        assert_eq!(written(|body| cost(body, br#"{"total":-1}"#)), "{}");
+        let json = r#"{"total":0,"input":0.25,"output":-1,"other":"1"}"#;
+        assert_eq!(written(|body| cost(body, checked(json))), r#"{"costDetails":{"total":0,"input":0.25}}"#);
+        assert_eq!(written(|body| cost(body, checked(r#"{"total":-1}"#))), "{}");
     }
 }
