@@ -13,7 +13,9 @@ mod values;
 
 pub use activation::{Activation, Projects, Target};
 pub use endpoint::{Endpoint, EndpointError, is_address};
-pub use file::{ConfigError, ConfigFile, KEYS, documentation};
+#[cfg(not(target_family = "wasm"))]
+pub use file::documentation;
+pub use file::{ConfigError, ConfigFile, KEYS};
 pub use projects::{Asked, ProjectList, When};
 pub use protocol::Protocol;
 pub use secret::Secret;

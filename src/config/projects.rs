@@ -1,13 +1,9 @@
 //! Several Langfuse projects behind one filter: which calls go to which, first match first.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-
+use super::values::{FromJson, text};
 use super::{Endpoint, Secret};
 use crate::headers::{self, Header};
-use crate::json;
+use crate::json::Value;
 
 /// Most entries of the table.
 const ENTRIES_MAX: usize = 50;
@@ -103,33 +99,34 @@ fn is_below(path: &[u8], prefix: &[u8]) -> bool {
     rest.is_some_and(|rest| prefix.ends_with(b"/") || rest.first().is_none_or(|byte| *byte == b'/'))
 }
 
-impl<'de> Deserialize<'de> for ProjectList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        parse(raw.get()).map(Self).map_err(|problem| {
-            serde::de::Error::custom(format!("must be a list of objects as the README shows: {problem}"))
-        })
+impl FromJson for ProjectList {
+    fn from_json(value: Value<'_>) -> Result<Self, String> {
+        let text = text(value);
+        let list = text.as_ref().map_or(value, |text| Value::check(text).unwrap_or_default());
+        let entries = entries(list);
+        entries.map(Self).map_err(|problem| format!("must be a list of objects as the README shows: {problem}"))
     }
 }
 
-fn parse(text: &str) -> Result<Vec<ProjectEntry>, String> {
-    let text = serde_json::from_str::<String>(text).map_or(Cow::Borrowed(text), Cow::Owned);
-    let entries: Vec<&RawValue> = serde_json::from_str(&text).map_err(|_| "it is none".to_owned())?;
-    if entries.len() > ENTRIES_MAX {
+fn entries(list: Value<'_>) -> Result<Vec<ProjectEntry>, String> {
+    if !list.is_array() {
+        return Err("it is none".to_owned());
+    }
+    if list.items().nth(ENTRIES_MAX).is_some() {
         return Err(format!("it has more than {ENTRIES_MAX} entries"));
     }
-    let numbered = (1..).zip(entries);
-    numbered.map(|(number, entry)| self::entry(entry).map_err(|problem| format!("entry {number}: {problem}"))).collect()
+    let numbered = (1..).zip(list.items());
+    numbered.map(|(number, value)| entry(value).map_err(|problem| format!("entry {number}: {problem}"))).collect()
 }
 
-fn entry(raw: &RawValue) -> Result<ProjectEntry, String> {
+fn entry(value: Value<'_>) -> Result<ProjectEntry, String> {
     let mut entry = ProjectEntry::default();
     let (mut public, mut secret) = (None, None);
-    if !raw.get().starts_with('{') {
+    if !value.is_object() {
         return Err("is no object".to_owned());
     }
-    for (key, value) in json::object_members(raw.get().as_bytes()) {
-        if json::is_null(value.get().as_bytes()) {
+    for (key, value) in value.members() {
+        if value.is_nothing() {
             continue;
         }
         match key.as_ref() {
@@ -159,26 +156,23 @@ fn entry(raw: &RawValue) -> Result<ProjectEntry, String> {
     Ok(entry)
 }
 
-fn string(key: &str, value: &RawValue) -> Result<String, String> {
-    let text: String = serde_json::from_str(value.get()).map_err(|_| format!("`{key}` must be a string"))?;
+#[inline(never)]
+fn string(key: &str, value: Value<'_>) -> Result<String, String> {
+    let text = text(value).ok_or_else(|| format!("`{key}` must be a string"))?;
     if text.trim().is_empty() { Err(format!("`{key}` is empty")) } else { Ok(text.trim().to_owned()) }
 }
 
-fn endpoint(key: &str, value: &RawValue) -> Result<String, String> {
+fn endpoint(key: &str, value: Value<'_>) -> Result<String, String> {
     let url = string(key, value)?;
     Endpoint::parse(&url).map_err(|error| format!("`{key}` {error}"))?;
     Ok(url)
 }
 
-fn header(value: &RawValue) -> Result<Vec<(String, String)>, String> {
-    let problem = || "`header` must be an object of header names and values".to_owned();
-    if !value.get().starts_with('{') {
-        return Err(problem());
-    }
-    let members = json::object_members(value.get().as_bytes());
-    let pair = |(name, value): (Cow<'_, str>, &RawValue)| Some((name.to_lowercase(), string(&name, value).ok()?));
-    let pairs: Option<Vec<_>> = members.into_iter().map(pair).collect();
-    pairs.filter(|pairs| !pairs.is_empty()).ok_or_else(problem)
+fn header(value: Value<'_>) -> Result<Vec<(String, String)>, String> {
+    let pairs = value.members().map(|(name, value)| Some((name.to_ascii_lowercase(), string(&name, value).ok()?)));
+    let pairs: Option<Vec<_>> = pairs.collect();
+    let named = pairs.filter(|pairs| !pairs.is_empty());
+    named.ok_or_else(|| "`header` must be an object of header names and values".to_owned())
 }
 
 #[cfg(test)]
@@ -186,7 +180,7 @@ mod tests {
     use super::*;
 
     fn list(text: &str) -> Result<ProjectList, String> {
-        serde_json::from_str(text).map_err(|error: serde_json::Error| error.to_string())
+        ProjectList::from_json(Value::check(text).unwrap())
     }
 
     #[test]

@@ -202,6 +202,15 @@ impl Shape for Option<Flag> {
     }
 }
 
+/// A default, as the documentation shows it: JSON text, words without their quotes; empty where there is none.
+pub(super) fn shown(value: &impl Shape) -> String {
+    match value.value() {
+        Some(Value::String(word)) => word,
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
+
 /// A regular expression for the decimal numbers of `range`, without leading zeros.
 fn decimals(range: &RangeInclusive<u64>) -> String {
     let (start, end) = (*range.start(), *range.end());

@@ -22,8 +22,19 @@ impl<'a> Value<'a> {
     /// Checks `bytes` to be one JSON value (UTF-8, at most 128 levels deep, white space around it allowed).
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes.trim_ascii()).ok()?;
-        (scan::value_len(text.as_bytes())? == text.len()).then_some(Self { text })
+        Self::check(std::str::from_utf8(bytes).ok()?).ok()
+    }
+
+    /// The same of text.
+    ///
+    /// # Errors
+    /// The offset at which `text` stops being one JSON value.
+    pub fn check(text: &'a str) -> Result<Self, usize> {
+        let text = text.trim_ascii_end();
+        match scan::value_len(text.as_bytes()) {
+            Ok(len) if len == text.len() => Ok(Self { text: text.trim_ascii_start() }),
+            Ok(at) | Err(at) => Err(at),
+        }
     }
 
     /// The value as written; empty where it is absent.

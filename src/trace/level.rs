@@ -112,14 +112,13 @@ fn judge(facts: &Facts) -> (Level, Option<String>) {
 
 fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
     let reason = facts.answer.finish_reason.as_deref().unwrap_or_default();
-    let is_one_of = |reasons: &[&str]| reasons.iter().any(|known| known.eq_ignore_ascii_case(reason));
-    if is_one_of(&FAILED_REASONS) {
+    if is_one_of(reason, &FAILED_REASONS) {
         return (Level::Error, Some(format!("the provider gave up: {reason}")));
     }
-    if is_one_of(&CUT_REASONS) {
+    if is_one_of(reason, &CUT_REASONS) {
         return (Level::Warning, Some(format!("answer truncated: {reason}")));
     }
-    if is_one_of(&WITHHELD_REASONS) {
+    if is_one_of(reason, &WITHHELD_REASONS) {
         return (Level::Warning, Some(format!("answer withheld: {reason}")));
     }
     if facts.answer.unfinished {
@@ -127,6 +126,12 @@ fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
         return (Level::Warning, Some(what.to_owned()));
     }
     (Level::Default, None)
+}
+
+// Inlined, each list becomes a comparison of its own for each word.
+#[inline(never)]
+fn is_one_of(reason: &str, known: &[&str]) -> bool {
+    known.iter().any(|known| known.eq_ignore_ascii_case(reason))
 }
 
 fn describe(error: &ProviderError) -> String {
