@@ -7,7 +7,7 @@ use std::fmt;
 
 #[cfg(not(target_family = "wasm"))]
 use super::schema::{Property, shown};
-use super::values::{Count, Flag, LogLevel, Setting, Words, text};
+use super::values::{Count, Flag, LogLevel, Setting, Words};
 use super::{Endpoint, EndpointError, ProjectList, Protocol, Secret};
 use crate::json::Value;
 
@@ -172,7 +172,7 @@ impl ConfigFile {
             return Ok(Self::default());
         }
         // Kong 3.4 holds configurations as strings; one quoted twice is still meant.
-        match Value::parse(bytes).and_then(text) {
+        match Value::parse(bytes).and_then(Value::text) {
             Some(text) => Self::parse_object(text.trim().as_bytes()),
             None => Self::parse_object(bytes),
         }

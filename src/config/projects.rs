@@ -1,6 +1,6 @@
 //! Several Langfuse projects behind one filter: which calls go to which, first match first.
 
-use super::values::{FromJson, text};
+use super::values::FromJson;
 use super::{Endpoint, Secret};
 use crate::headers::{self, Header};
 use crate::json::Value;
@@ -101,7 +101,7 @@ fn is_below(path: &[u8], prefix: &[u8]) -> bool {
 
 impl FromJson for ProjectList {
     fn from_json(value: Value<'_>) -> Result<Self, String> {
-        let text = text(value);
+        let text = value.text();
         let list = text.as_ref().map_or(value, |text| Value::check(text).unwrap_or_default());
         let entries = entries(list);
         entries.map(Self).map_err(|problem| format!("must be a list of objects as the README shows: {problem}"))
@@ -158,7 +158,7 @@ fn entry(value: Value<'_>) -> Result<ProjectEntry, String> {
 
 #[inline(never)]
 fn string(key: &str, value: Value<'_>) -> Result<String, String> {
-    let text = text(value).ok_or_else(|| format!("`{key}` must be a string"))?;
+    let text = value.text().ok_or_else(|| format!("`{key}` must be a string"))?;
     if text.trim().is_empty() { Err(format!("`{key}` is empty")) } else { Ok(text.trim().to_owned()) }
 }
 

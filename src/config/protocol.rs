@@ -1,6 +1,6 @@
 //! Which of Langfuse's two APIs takes the traces.
 
-use super::values::{FromJson, text};
+use super::values::FromJson;
 use crate::json::Value;
 
 /// What the configuration allows.
@@ -17,7 +17,7 @@ pub enum Protocol {
 
 impl FromJson for Protocol {
     fn from_json(value: Value<'_>) -> Result<Self, String> {
-        match text(value).as_deref() {
+        match value.text().as_deref() {
             Some("auto") => Ok(Self::Auto),
             Some("otlp") => Ok(Self::Otlp),
             Some("ingestion") => Ok(Self::Ingestion),

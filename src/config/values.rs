@@ -53,12 +53,6 @@ pub enum LogLevel {
     Error,
 }
 
-/// The text of a string; none of one with half a surrogate pair, which is no text.
-pub(super) fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
-    let is_broken = |text: &str| text.contains(char::REPLACEMENT_CHARACTER) && value.raw().contains('\\');
-    value.text().filter(|text| !is_broken(text))
-}
-
 #[inline(never)]
 fn some_or<T>(value: Option<T>, problem: &str) -> Result<T, String> {
     value.ok_or_else(|| problem.to_owned())
@@ -72,7 +66,7 @@ impl<T: FromJson> FromJson for Option<T> {
 
 impl FromJson for Flag {
     fn from_json(value: Value<'_>) -> Result<Self, String> {
-        let flag = match text(value).as_deref().unwrap_or(value.raw()) {
+        let flag = match value.text().as_deref().unwrap_or(value.raw()) {
             "true" => Some(true),
             "false" => Some(false),
             _ => None,
@@ -83,7 +77,7 @@ impl FromJson for Flag {
 
 impl FromJson for Count {
     fn from_json(value: Value<'_>) -> Result<Self, String> {
-        let number = match text(value) {
+        let number = match value.text() {
             Some(text) => text.parse().ok(),
             None => whole(value.raw()),
         };
@@ -93,6 +87,7 @@ impl FromJson for Count {
 
 /// The whole number that `json` is. Lua has one number type: Kong may write 5000 as 5000.0 or 5e3.
 fn whole(json: &str) -> Option<u64> {
+    let (json, is_negative) = json.strip_prefix('-').map_or((json, false), |json| (json, true));
     let (digits, exponent) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     // How many digits stand before the point; the others must be 0.
@@ -112,14 +107,14 @@ fn whole(json: &str) -> Option<u64> {
         number = number.checked_mul(10)?;
         place += 1;
     }
-    Some(number)
+    (number == 0 || !is_negative).then_some(number)
 }
 
 impl FromJson for Words {
     fn from_json(value: Value<'_>) -> Result<Self, String> {
-        let words: Option<Vec<String>> = match text(value) {
+        let words: Option<Vec<String>> = match value.text() {
             Some(text) => Some(text.split(',').map(str::to_owned).collect()),
-            None if value.is_array() => value.items().map(|word| Some(text(word)?.into_owned())).collect(),
+            None if value.is_array() => value.items().map(|word| Some(word.text()?.into_owned())).collect(),
             None => None,
         };
         let words = some_or(words, "must be a list of strings")?;
@@ -129,7 +124,7 @@ impl FromJson for Words {
 
 impl FromJson for LogLevel {
     fn from_json(value: Value<'_>) -> Result<Self, String> {
-        let level = match text(value).as_deref() {
+        let level = match value.text().as_deref() {
             Some("debug") => Some(Self::Debug),
             Some("info") => Some(Self::Info),
             Some("warn" | "warning") => Some(Self::Warn),
@@ -142,7 +137,7 @@ impl FromJson for LogLevel {
 
 impl FromJson for String {
     fn from_json(value: Value<'_>) -> Result<Self, String> {
-        some_or(text(value).map(Cow::into_owned), "must be a string")
+        some_or(value.text().map(Cow::into_owned), "must be a string")
     }
 }
 
@@ -173,7 +168,9 @@ mod tests {
             ("1e99999999999", None),
             ("1e-1", None),
             ("1.5", None),
+            ("-0.0", Some(0)),
             ("-1", None),
+            ("--0", None),
             ("true", None),
             ("[1]", None),
             ("null", None),

@@ -90,11 +90,9 @@ fn is_hosts_own(reply: &Reply<'_>, status: u16) -> bool {
 }
 
 /// `partialSuccess.rejectedSpans` of an `ExportTraceServiceResponse`, protobuf or JSON; none where nothing was rejected.
-/// Langfuse answers something else, which is looked at only where it could be one.
+/// Langfuse answers something else.
 fn rejected_spans(body: &[u8]) -> Option<u64> {
-    let could_be_json = body.trim_ascii_start().first() == Some(&b'{');
-    let json = || could_be_json && memchr::memmem::find(body, b"artial").is_some();
-    let rejected = rejected_in_protobuf(body).or_else(|| if json() { rejected_in_json(body) } else { None });
+    let rejected = rejected_in_protobuf(body).or_else(|| rejected_in_json(body));
     rejected.filter(|rejected| *rejected > 0)
 }
 
