@@ -45,6 +45,20 @@ fn named<'a>(document: &'a Document, name: &str) -> Option<Member<'a>> {
     document.get(name).or_else(|| document.members().find(is_named))
 }
 
+/// The input that stands at `place`, up to `limit` bytes; the whole body where there is none.
+pub(super) fn input_at<'a>(document: &'a Document, place: &str, limit: usize) -> Option<Cow<'a, str>> {
+    let found = if place.is_empty() { Value::ABSENT } else { document.at(place) };
+    match found.raw() {
+        _ if limit == 0 => None,
+        "" => other_input(document, limit),
+        raw if raw.len() <= limit => Some(Cow::Borrowed(raw)),
+        raw => {
+            let cut = close_truncated(raw.as_bytes().get(..limit).unwrap_or_default());
+            Some(Cow::Owned(String::from_utf8_lossy(&cut).into_owned()))
+        }
+    }
+}
+
 /// Messages in OpenAI's shape; none where they are in it already, or cannot be brought into it.
 fn messages(main: &str, system: Option<&str>, beside: bool, api: &Api, limit: usize) -> Option<String> {
     let main = Value::parse(main.as_bytes())?;
@@ -250,7 +264,7 @@ mod tests {
     use crate::provider::find;
 
     fn input_of(path: &str, body: &str) -> String {
-        let api = find(path.as_bytes(), &[]).unwrap().api().unwrap();
+        let api = find(path.as_bytes(), &[], &[]).unwrap().api().unwrap();
         let lease = Budget::new(1 << 20).capture_lease();
         let mut document = Document::new(Limits { head: 1 << 16, member: 1 << 16 }, lease);
         document.push(body.as_bytes());

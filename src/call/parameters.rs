@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::credentials::{is_credential, redact};
 use crate::json::{Document, Member, ObjectWriter, Value, close_truncated};
-use crate::provider::Api;
+use crate::provider::{Api, Places};
 use crate::trace::MetadataValue;
 
 /// Members that are the input, context, or named elsewhere in the trace.
@@ -18,9 +18,11 @@ const PARAMETER_MAX: usize = 16 * 1024;
 const PARAMETERS_MAX: usize = 64 * 1024;
 
 /// JSON object of the parameters; none where the caller set none.
-pub(super) fn parameters(document: &Document, api: &Api) -> Option<String> {
+pub(super) fn parameters(document: &Document, api: &Api, places: Option<&Places>) -> Option<String> {
+    let is_place = |key: &str| places.is_some_and(|places| key == places.input || key == places.request_model);
     members_but(document, |key| {
         NOT_PARAMETERS.contains(&key)
+            || is_place(key)
             || api.input.iter().any(|name| same_name(key, name))
             || same_name(key, api.system)
             || key == api.model

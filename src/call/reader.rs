@@ -8,7 +8,7 @@ use crate::decode::{
     ArraySplitter, EventStreamDecoder, Frame, Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder,
 };
 use crate::json::{Document, Limits};
-use crate::provider::{Answer, Api, Collector, ProviderError, Stream};
+use crate::provider::{Answer, Api, Collector, Custom, ProviderError, Stream};
 
 /// How the body is framed.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ pub(super) struct Reader {
     body: Body,
     collector: Collector,
     api: &'static Api,
+    stream: Stream,
     budget: Rc<Budget>,
     limit: usize,
     failed: bool,
@@ -58,11 +59,20 @@ impl Reader {
             body: Body::Unknown(Sniffer::new(content_type)),
             collector: Collector::new(api, limit, budget.capture_lease()),
             api,
+            stream: api.stream,
             budget: Rc::clone(budget),
             limit,
             failed,
             one_text: is_type(content_type, b"application/json"),
             stream_asked: LINE_TYPES.iter().any(|name| is_type(content_type, name)),
+        }
+    }
+
+    /// The answer is that of a provider that a configuration describes.
+    pub(super) fn set_custom(&mut self, custom: Option<&Rc<Custom>>) {
+        if let Some(custom) = custom.filter(|custom| custom.places().is_some()) {
+            self.stream = custom.stream;
+            self.collector.custom = Some(Rc::clone(custom));
         }
     }
 
@@ -106,7 +116,7 @@ impl Reader {
 
     fn body_of(&self, framing: Framing, is_array: bool) -> Body {
         let lease = self.budget.capture_lease();
-        match (framing, self.api.stream) {
+        match (framing, self.stream) {
             (Framing::Json, Stream::Lines) if !self.failed && (self.stream_asked || !self.one_text) => {
                 Body::Lines(LineDecoder::new(MESSAGE_MAX.max(self.limit), lease), 0)
             }
@@ -245,7 +255,7 @@ mod tests {
 
     /// A reader of an answer to a call of `path`, that was given `body`; and whether that brought content of a stream.
     fn read(path: &str, content_type: &str, body: &str) -> (Reader, bool) {
-        let api = find(path.as_bytes(), &[]).unwrap().api().unwrap();
+        let api = find(path.as_bytes(), &[], &[]).unwrap().api().unwrap();
         let mut reader = Reader::new(api, content_type.as_bytes(), false, 1 << 16, &Budget::new(1 << 24));
         let content = reader.push(body.as_bytes());
         (reader, content)

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::reader::Reader;
 use super::request::{RequestSide, Wire};
+use super::routing::Routing;
 use super::{Piece, Unread};
 use crate::budget::Budget;
 use crate::config::Settings;
@@ -51,7 +52,8 @@ impl ResponseSide {
     }
 
     /// Takes the headers, and from the request what the answer is read with.
-    pub(super) fn begin(&mut self, api: &'static Api, headers: &[Header<'_>], request: &RequestSide) {
+    pub(super) fn begin(&mut self, routing: &Routing, headers: &[Header<'_>], request: &RequestSide) {
+        let api = routing.api();
         let find = |name: &str| headers::find(headers, name);
         let number = |name: &str| {
             let text = find(name).and_then(|value| std::str::from_utf8(value).ok())?;
@@ -65,6 +67,7 @@ impl ResponseSide {
         let failed = self.status.is_some_and(|status| status >= 400);
         let content_type = find("content-type").unwrap_or_default();
         self.reader = Reader::new(api, content_type, failed, self.limit, &self.budget);
+        self.reader.set_custom(routing.custom());
         self.reader.stream_asked |= request.document().value("stream").is_true();
         let collector = self.reader.collector();
         for (count, name) in api.count_headers {

@@ -1,12 +1,9 @@
 //! Several Langfuse projects behind one filter: which calls go to which, first match first.
 
-use super::values::FromJson;
+use super::entries::{Entries, Entry, header, members, string, unknown};
 use super::{Endpoint, Secret};
 use crate::headers::{self, Header};
 use crate::json::Value;
-
-/// Most entries of the table.
-const ENTRIES_MAX: usize = 50;
 
 /// Which calls an entry is for: all that it names must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,8 +32,7 @@ pub struct ProjectEntry {
 }
 
 /// The key `projects`: a list of objects, or the same as JSON text (Kong's form-encoded Admin API).
-#[derive(Debug, Clone, Default)]
-pub struct ProjectList(pub Vec<ProjectEntry>);
+pub type ProjectList = Entries<ProjectEntry>;
 
 /// What the table is asked with.
 #[derive(Debug, Clone, Copy)]
@@ -99,48 +95,29 @@ fn is_below(path: &[u8], prefix: &[u8]) -> bool {
     rest.is_some_and(|rest| prefix.ends_with(b"/") || rest.first().is_none_or(|byte| *byte == b'/'))
 }
 
-impl FromJson for ProjectList {
-    fn from_json(value: Value<'_>) -> Result<Self, String> {
-        let text = value.text();
-        let list = text.as_ref().map_or(value, |text| Value::check(text).unwrap_or_default());
-        let entries = entries(list);
-        entries.map(Self).map_err(|problem| format!("must be a list of objects as the README shows: {problem}"))
+impl Entry for ProjectEntry {
+    fn from_object(object: Value<'_>) -> Result<Self, String> {
+        entry(object)
     }
 }
 
-fn entries(list: Value<'_>) -> Result<Vec<ProjectEntry>, String> {
-    if !list.is_array() {
-        return Err("it is none".to_owned());
-    }
-    if list.items().nth(ENTRIES_MAX).is_some() {
-        return Err(format!("it has more than {ENTRIES_MAX} entries"));
-    }
-    let numbered = (1..).zip(list.items());
-    numbered.map(|(number, value)| entry(value).map_err(|problem| format!("entry {number}: {problem}"))).collect()
-}
-
-fn entry(value: Value<'_>) -> Result<ProjectEntry, String> {
+fn entry(object: Value<'_>) -> Result<ProjectEntry, String> {
     let mut entry = ProjectEntry::default();
     let (mut public, mut secret) = (None, None);
-    if !value.is_object() {
-        return Err("is no object".to_owned());
-    }
-    for (key, value) in value.members() {
-        if value.is_nothing() {
-            continue;
-        }
-        match key.as_ref() {
-            "route" => entry.when.route = Some(string(&key, value)?),
+    members(object, &mut |key, value| {
+        match key {
+            "route" => entry.when.route = Some(string(key, value)?),
             "header" => entry.when.header = header(value)?,
-            "consumer" => entry.when.consumer = Some(string(&key, value)?),
-            "path_prefix" => entry.when.path_prefix = Some(string(&key, value)?),
-            "langfuse_public_key" => public = Some(Secret::new(string(&key, value)?)),
-            "langfuse_secret_key" => secret = Some(Secret::new(string(&key, value)?)),
-            "langfuse_endpoint" => entry.endpoint = Some(endpoint(&key, value)?),
-            "langfuse_upstream" => entry.upstream = Some(string(&key, value)?),
-            other => return Err(format!("unknown key `{}`", other.chars().take(60).collect::<String>())),
+            "consumer" => entry.when.consumer = Some(string(key, value)?),
+            "path_prefix" => entry.when.path_prefix = Some(string(key, value)?),
+            "langfuse_public_key" => public = Some(Secret::new(string(key, value)?)),
+            "langfuse_secret_key" => secret = Some(Secret::new(string(key, value)?)),
+            "langfuse_endpoint" => entry.endpoint = Some(endpoint(key, value)?),
+            "langfuse_upstream" => entry.upstream = Some(string(key, value)?),
+            _ => return unknown(key),
         }
-    }
+        Ok(())
+    })?;
     entry.keys = match (public, secret) {
         (Some(public), Some(secret)) => Some((public, secret)),
         (None, None) => None,
@@ -156,27 +133,16 @@ fn entry(value: Value<'_>) -> Result<ProjectEntry, String> {
     Ok(entry)
 }
 
-#[inline(never)]
-fn string(key: &str, value: Value<'_>) -> Result<String, String> {
-    let text = value.text().ok_or_else(|| format!("`{key}` must be a string"))?;
-    if text.trim().is_empty() { Err(format!("`{key}` is empty")) } else { Ok(text.trim().to_owned()) }
-}
-
 fn endpoint(key: &str, value: Value<'_>) -> Result<String, String> {
     let url = string(key, value)?;
     Endpoint::parse(&url).map_err(|error| format!("`{key}` {error}"))?;
     Ok(url)
 }
 
-fn header(value: Value<'_>) -> Result<Vec<(String, String)>, String> {
-    let pairs = value.members().map(|(name, value)| Some((name.to_ascii_lowercase(), string(&name, value).ok()?)));
-    let pairs: Option<Vec<_>> = pairs.collect();
-    let named = pairs.filter(|pairs| !pairs.is_empty());
-    named.ok_or_else(|| "`header` must be an object of header names and values".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::entries::ENTRIES_MAX;
+    use super::super::values::FromJson;
     use super::*;
 
     fn list(text: &str) -> Result<ProjectList, String> {

@@ -134,16 +134,16 @@ mod tests {
             ("/v1/publishers/anthropic/models/count-tokens:rawPredict", Ok("anthropic.count_tokens")),
             ("/v1/publishers/mistralai/models/m:rawPredict", Err(Skip::NotAi)),
         ] {
-            assert_eq!(find(path.as_bytes(), &[]).map(|route| route.api().unwrap().family), family, "{path}");
+            assert_eq!(find(path.as_bytes(), &[], &[]).map(|route| route.api().unwrap().family), family, "{path}");
         }
-        let model = find(b"/v1/publishers/anthropic/models/claude-x%401:rawPredict", &[]).unwrap().model;
+        let model = find(b"/v1/publishers/anthropic/models/claude-x%401:rawPredict", &[], &[]).unwrap().model;
         assert_eq!(model.as_deref(), Some("claude-x@1"));
     }
 
     #[test]
     fn messages_of_another_service_are_not_traced() {
         let is_traced = |header: &str, member: &str| {
-            let mut route = find(b"/v1/messages", &[]).unwrap();
+            let mut route = find(b"/v1/messages", &[], &[]).unwrap();
             let (has_header, has_member) = (|name: &str| name == header, |name: &str| name == member);
             let asked = Asked { host: Some(""), has_header: Some(&has_header), has_member: None, model: None };
             route.narrow(&asked);

@@ -7,7 +7,7 @@ mod bedrock;
 mod cohere;
 mod gemini;
 mod ollama;
-mod openai;
+pub(super) mod openai;
 mod openai_audio;
 mod openai_images;
 mod openai_moderations;
@@ -127,7 +127,7 @@ mod testing {
             let when = first(&api.when);
             for pattern in api.paths {
                 let path = format!("/{}", pattern.replace('*', "model").trim_start_matches('/'));
-                let mut route = find(path.as_bytes(), &[]).unwrap();
+                let mut route = find(path.as_bytes(), &[], &[]).unwrap();
                 // What else tells its calls is there, and nothing that tells those of others.
                 route.narrow(&Asked {
                     host: Some(if let When::Host(host) = when { host } else { "" }),

@@ -90,7 +90,7 @@ pub(super) fn read_choice(answer: &mut Collector, choice: Value<'_>, whole: bool
 }
 
 /// A message, or a piece of one.
-pub(super) fn read_message(answer: &mut Collector, index: u64, message: Value<'_>) {
+pub(in crate::provider) fn read_message(answer: &mut Collector, index: u64, message: Value<'_>) {
     answer.role(index, message.get("role"));
     read_content(answer, index, message.get("content"), 0);
     // Servers that send both names send the same text twice.
@@ -148,7 +148,7 @@ fn read_embeddings(answer: &mut Collector, message: &Message<'_>) {
 
 /// Says how many vectors there are, and how many dimensions the first one has: numbers of its array, or 4-byte floats of
 /// its base64 text.
-pub(super) fn summarize_vectors(answer: &mut Collector, count: u64, first: Value<'_>) {
+pub(in crate::provider) fn summarize_vectors(answer: &mut Collector, count: u64, first: Value<'_>) {
     let mut summary = ObjectWriter::default();
     summary.number("count", count);
     let dimensions = match first.text() {

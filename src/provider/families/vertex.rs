@@ -134,7 +134,7 @@ mod tests {
             ("publishers/google/models/imagen-4:predict", "vertex.predict", "other", "imagen-4"),
             ("v1beta/models/g:batchEmbedContents", "gemini.embed", "embedding", "g"),
         ] {
-            let mut route = find(format!("/v1/projects/p/{path}").as_bytes(), &[]).unwrap();
+            let mut route = find(format!("/v1/projects/p/{path}").as_bytes(), &[], &[]).unwrap();
             let named = route.model.clone();
             route.narrow(&Asked { host: None, has_header: None, has_member: None, model: named.as_deref() });
             let api = route.api().unwrap();

@@ -139,13 +139,13 @@ mod tests {
             ),
             ("/model/a.b/invoke-with-response-stream", "bedrock.invoke_stream", "a.b"),
         ] {
-            let mut route = find(path.as_bytes(), &[]).unwrap();
+            let mut route = find(path.as_bytes(), &[], &[]).unwrap();
             let model_of_path = route.model.clone();
             route.narrow(&Asked { host: None, has_header: None, has_member: None, model: model_of_path.as_deref() });
             assert_eq!((route.api().unwrap().family, model_of_path.as_deref()), (family, Some(model)), "{path}");
             assert_eq!(route.api().unwrap().operation.name(), "chat");
         }
-        let mut route = find(b"/model/amazon.titan-embed-text-v2%3A0/invoke", &[]).unwrap();
+        let mut route = find(b"/model/amazon.titan-embed-text-v2%3A0/invoke", &[], &[]).unwrap();
         route.narrow(&Asked {
             host: None,
             has_header: None,
