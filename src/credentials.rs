@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::json::Value;
+
 /// Ends of names, lower case, `-` as `_`.
 const ENDS: [&str; 14] = [
     "api_key",
@@ -91,7 +93,8 @@ fn names_credential(written: &str) -> bool {
     if !written.contains('\\') {
         return is_credential(written);
     }
-    serde_json::from_str::<String>(&format!("\"{written}\"")).is_ok_and(|name| is_credential(&name))
+    let quoted = format!("\"{written}\"");
+    Value::parse(quoted.as_bytes()).and_then(Value::text).is_some_and(|name| is_credential(&name))
 }
 
 /// Where the string that begins before `text` ends.

@@ -4,11 +4,14 @@
 //! gauge traps on one host or the other). Labels stand in a metric's name, `NAME_result=R_provider=P_model=M`, always in
 //! this order, and are taken out by Envoy's `stats_tags` and Kong's `label_patterns`.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 /// Models that have series of their own in one VM; further ones share the model `other` of their provider. At most seven
-/// series each, so that there are at most 200, whatever callers ask for.
+/// series each, so that there are at most 200 (these, and those of [`PROVIDERS_MAX`]), whatever callers ask for.
 const MODELS_MAX: usize = 16;
+/// Providers whose further models share a series; those of further providers share the provider `other`, too.
+const PROVIDERS_MAX: usize = 11;
 /// Longest model that has a label, bytes: WasmX takes names of 256.
 const MODEL_MAX: usize = 80;
 /// Values of one histogram that wait for the tick; what exceeds them is not measured.
@@ -31,7 +34,7 @@ pub enum CallResult {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// Metadata `provider`.
-    pub provider: &'static str,
+    pub provider: Cow<'static, str>,
     /// The model that answered; none where no answer named one (what a caller asks for is no label).
     pub model: Option<String>,
     /// How it ended.
@@ -123,7 +126,7 @@ impl From<CallResult> for Aspect {
 /// The series of one model: numbers in [`Known::series`], given when first needed.
 #[derive(Debug)]
 struct Model {
-    provider: &'static str,
+    provider: String,
     /// As the answers name it.
     name: String,
     series: [Option<usize>; Aspect::COUNT],
@@ -146,7 +149,7 @@ impl Measures {
     /// Counts a call.
     pub fn call(&self, sample: &Sample) {
         let Ok(mut known) = self.known.try_borrow_mut() else { return };
-        let model = known.model(sample.provider, sample.model.as_deref().unwrap_or_default());
+        let model = known.model(&sample.provider, sample.model.as_deref().unwrap_or_default());
         known.add(model, sample.result.into(), 1);
         for (aspect, tokens) in
             [(Aspect::InputTokens, sample.input_tokens), (Aspect::OutputTokens, sample.output_tokens)]
@@ -188,17 +191,23 @@ impl Measures {
 
 impl Known {
     /// The number of the model, which is its own as long as there is room for it.
-    fn model(&mut self, provider: &'static str, name: &str) -> usize {
-        let find = |models: &[Model], name: &str| {
+    fn model(&mut self, provider: &str, name: &str) -> usize {
+        let find = |models: &[Model], provider: &str, name: &str| {
             models.iter().position(|model| model.provider == provider && model.name == name)
         };
-        if let Some(known) = find(&self.models, name) {
+        if let Some(known) = find(&self.models, provider, name) {
             return known;
         }
-        let room = self.models.iter().filter(|model| !model.name.is_empty()).count() < MODELS_MAX;
-        let name = if room && name.len() <= MODEL_MAX { name } else { "" };
-        find(&self.models, name).unwrap_or_else(|| {
-            self.models.push(Model { provider, name: name.to_owned(), series: [None; Aspect::COUNT] });
+        let named = self.models.iter().filter(|model| !model.name.is_empty()).count();
+        let unnamed = self.models.len() - named;
+        let name = if named < MODELS_MAX && name.len() <= MODEL_MAX { name } else { "" };
+        if let Some(known) = find(&self.models, provider, name) {
+            return known;
+        }
+        let provider = if name.is_empty() && unnamed >= PROVIDERS_MAX { OTHER } else { provider };
+        find(&self.models, provider, name).unwrap_or_else(|| {
+            let (provider, name) = (provider.to_owned(), name.to_owned());
+            self.models.push(Model { provider, name, series: [None; Aspect::COUNT] });
             self.models.len() - 1
         })
     }
@@ -233,7 +242,7 @@ mod tests {
 
     fn sample(model: Option<&str>) -> Sample {
         Sample {
-            provider: "openai_compatible",
+            provider: "openai_compatible".into(),
             model: model.map(str::to_owned),
             result: CallResult::Ok,
             input_tokens: 3,
@@ -277,10 +286,10 @@ mod tests {
         let measures = Measures::default();
         let results = [CallResult::Ok, CallResult::Error, CallResult::Aborted];
         for number in 0..1000_u32 {
-            for provider in ["openai_compatible", "vllm"] {
+            for provider in (0..50).map(|provider| format!("provider_{provider}")) {
                 for result in results {
                     let name = format!("model-{number}");
-                    measures.call(&Sample { provider, result, ..sample(Some(&name)) });
+                    measures.call(&Sample { provider: provider.clone().into(), result, ..sample(Some(&name)) });
                 }
             }
         }

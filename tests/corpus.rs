@@ -2,6 +2,7 @@
 //! never a panic for a stream that is cut anywhere.
 
 #![allow(
+    dead_code,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,

@@ -128,6 +128,16 @@ fn samples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
             json!(entry),
         ],
     );
+    let custom = json!({"name": "a", "path": "v2/answer", "response": {"output": "/a"}});
+    let providers = (
+        vec![json!([custom]), json!([]), json!({}), json!(null), json!(json!([custom]).to_string())],
+        vec![json!(5), json!("a"), json!([1]), json!([{}]), json!([{"name": "a"}]), json!(custom)],
+    );
+    let price = json!({"model": "llama-*", "input": 0.2, "output": "0.6"});
+    let prices = (
+        vec![json!([price]), json!([]), json!({}), json!(null), json!(json!([price]).to_string())],
+        vec![json!(5), json!("a"), json!([1]), json!([{}]), json!([{"model": "a", "input": 1}]), json!(price)],
+    );
     let log_level = (
         vec![json!("debug"), json!("info"), json!("warn"), json!("warning"), json!("error"), json!(null)],
         vec![json!("loud"), json!("WARN"), json!(""), json!(1), json!(["info"])],
@@ -140,6 +150,8 @@ fn samples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         ("langfuse_upstream", text()),
         ("protocol", protocol),
         ("projects", projects),
+        ("providers", providers),
+        ("prices", prices),
         ("langfuse_timeout", count(1, 600_000)),
         ("environment", environment),
         ("release", text()),
@@ -427,7 +439,7 @@ fn the_label_patterns_fit_the_metrics() {
     }
     let measures = Measures::default();
     let sample = Sample {
-        provider: "openai_compatible",
+        provider: "openai_compatible".into(),
         model: Some("org/gpt_4o=x".to_owned()),
         result: CallResult::Ok,
         input_tokens: 1,

@@ -101,6 +101,87 @@ fn tools_stand_beside_the_messages_and_credentials_nowhere() {
 }
 
 #[test]
+fn geminis_contents_become_messages_and_the_key_in_its_query_is_nowhere() {
+    let path = "/v1beta/models/gemini-2.5-flash:generateContent?key=sk-secret";
+    let answer = br#"{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"STOP"}]}"#;
+    let parts = json!([{"text": "w", "thought": true}, {"functionCall": {"name": "f", "args": {"a": 1}}}]);
+    for (system, config) in [("systemInstruction", "generationConfig"), ("system_instruction", "generation_config")] {
+        let request = json!({
+            "contents": [
+                {"parts": [{"text": "a"}]},
+                {"role": "model", "parts": parts},
+                {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"b": 2}}}]},
+            ],
+            system: {"parts": [{"text": "s"}]},
+            config: {"temperature": 0.5},
+        });
+        let span = exchange(path, request.to_string().as_bytes(), answer).span("{}");
+        let call = json!({"id": "", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}});
+        let messages = json!([
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": null, "reasoning_content": "w", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "f", "content": {"b": 2}},
+        ]);
+        assert_eq!((span.input(), span.output()["content"].as_str()), (messages, Some("hi")));
+        let parameters = span.json("langfuse.observation.model.parameters");
+        assert_eq!((parameters, span.model()), (Some(json!({"temperature": 0.5})), Some("gemini-2.5-flash")));
+        assert!(!format!("{span:?}").contains("sk-secret"), "{span:#?}");
+    }
+}
+
+#[test]
+fn an_array_is_a_stream_of_its_elements() {
+    let piece = |text: &str, more: &str| {
+        format!("{{\n  \"candidates\": [{{\"content\": {{\"parts\": [{{\"text\": \"{text}\"}}]}}{more}}}]\n}}")
+    };
+    let end = r#", "finishReason": "STOP""#;
+    let body = format!("[{}\n,\r\n{}\n]", piece("a, ]", ""), piece("b", end));
+    let path = "/v1beta/models/g:streamGenerateContent";
+    let whole = exchange(path, b"{}", body.as_bytes()).span("{}");
+    assert_eq!((whole.output()["content"].as_str(), whole.level()), (Some("a, ]b"), "DEFAULT"));
+    assert_eq!(whole.time_to_first_token_ms(), Some(400.0));
+    for cut in 1..body.len() {
+        let mut exchange = exchange(path, b"{}", &body.as_bytes()[..cut]);
+        exchange.end_of_stream = false;
+        let span = exchange.span("{}");
+        assert_eq!(span.level(), "WARNING", "cut at {cut}");
+        let text = span.output()["content"].as_str().unwrap_or_default().to_owned();
+        assert!("a, ]b".starts_with(&text) && (cut < 60 || !text.is_empty()), "cut at {cut}: {text}");
+    }
+    let object = exchange(path, b"{}", piece("a", end).as_bytes()).span("{}");
+    assert_eq!((object.output()["content"].as_str(), object.level()), (Some("a"), "DEFAULT"));
+}
+
+#[test]
+fn instructions_are_the_first_message_of_a_response() {
+    let request =
+        json!({"model": "m", "instructions": "s", "input": "a", "previous_response_id": "r0", "store": false});
+    let answer = br#"{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"output":[]}"#;
+    let span = exchange("/v1/responses", request.to_string().as_bytes(), answer).span("{}");
+    assert_eq!(span.input(), json!([{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]));
+    let parameters = span.json("langfuse.observation.model.parameters");
+    assert_eq!(parameters, Some(json!({"previous_response_id": "r0", "store": false})));
+    assert_eq!((span.name.as_str(), span.level()), ("response", "WARNING"));
+    let counted = exchange("/v1/responses/input_tokens", b"{\"input\":\"a\"}", b"{\"input_tokens\":51}").span("{}");
+    assert_eq!((counted.name.as_str(), counted.output()), ("token_count", json!({"input_tokens": 51})));
+    assert_eq!(counted.text("langfuse.observation.cost_details"), Some("{\"total\":0}"));
+}
+
+#[test]
+fn a_blocked_prompt_and_numbered_reasons_are_warnings() {
+    for (answer, level) in [
+        (r#"{"promptFeedback":{"blockReason":"OTHER"},"usageMetadata":{"promptTokenCount":4}}"#, "WARNING"),
+        (r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":2}]}"#, "WARNING"),
+        (r#"{"candidates":[{"finishReason":3}]}"#, "WARNING"),
+        (r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":1}]}"#, "DEFAULT"),
+    ] {
+        let span = exchange("/v1beta/models/g:streamGenerateContent", b"{}", answer.as_bytes()).span("{}");
+        assert_eq!(span.level(), level, "{answer}");
+    }
+}
+
+#[test]
 fn credentials_in_tools_features_and_metadata_are_redacted() {
     let secret = json!({"headers": {"Authorization": "Bearer sk-secret"}, "type": "mcp"});
     let request = json!({"messages": [], "tools": [secret], "features": {"api_key": "sk-secret", "web": true},
@@ -295,4 +376,95 @@ fn a_batch_is_its_spans_under_one_resource() {
         ("ai-tracing", env!("CARGO_PKG_VERSION"))
     );
     assert!(encode_batch(resource, &[]).is_empty(), "the self check stores nothing");
+}
+
+#[test]
+fn headers_say_what_a_body_does_not() {
+    const PATH: &str = "/model/mistral.mistral-7b-v0%3A1/invoke";
+    let answer = br#"{"outputs":[{"text":"hi","stop_reason":"stop"}]}"#;
+    let mut call = exchange(PATH, br#"{"prompt":"a"}"#, answer);
+    call.response_headers.extend([
+        ("x-amzn-requestid", b"r-1".as_slice()),
+        ("x-amzn-bedrock-input-token-count", b"5"),
+        ("x-amzn-bedrock-output-token-count", b"7"),
+    ]);
+    let span = call.span("{}");
+    assert_eq!((span.model(), span.metadata("response_id")), (Some("mistral.mistral-7b-v0:1"), Some(json!("r-1"))));
+    assert_eq!(span.text("langfuse.observation.usage_details"), Some(r#"{"input":5,"output":7,"total":12}"#));
+    assert_eq!((span.input(), span.output()["content"].as_str()), (json!("a"), Some("hi")));
+    call.response = vec![br#"{"id":"b-1","choices":[],"usage":{"prompt_tokens":6,"completion_tokens":8}}"#];
+    let span = call.span("{}");
+    assert_eq!(span.metadata("response_id"), Some(json!("b-1")), "what a body says counts more");
+    assert_eq!(span.text("langfuse.observation.usage_details"), Some(r#"{"input":6,"output":8,"total":14}"#));
+
+    let mut denied = exchange(PATH, b"{}", br#"{"message":"No access."}"#);
+    denied.status = Some(403);
+    denied.response_headers.push(("x-amzn-errortype", b"AccessDeniedException:http://internal.amazon.com/coral/"));
+    let message = "403 AccessDeniedException: No access.";
+    assert_eq!(denied.span("{}").text("langfuse.observation.status_message"), Some(message));
+}
+
+#[test]
+fn counted_tokens_are_not_used_ones() {
+    let request = br#"{"model":"claude-x","messages":[{"role":"user","content":"a"}]}"#;
+    let span = exchange("/v1/messages/count_tokens", request, br#"{"input_tokens":641}"#).span("{}");
+    assert_eq!((span.name.as_str(), span.text("langfuse.observation.type")), ("token_count", Some("span")));
+    assert_eq!(span.output(), json!({"input_tokens": 641}));
+    assert_eq!(span.text("langfuse.observation.usage_details"), None);
+    assert_eq!(span.json("langfuse.observation.cost_details"), Some(json!({"total": 0})));
+}
+
+/// A message of AWS's event stream, whose headers are strings.
+fn frame(headers: &[(&str, &str)], payload: &str) -> Vec<u8> {
+    let bit = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+    let crc = |bytes: &[u8]| !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| bit(crc)));
+    let mut written = Vec::new();
+    for (name, value) in headers {
+        written.push(u8::try_from(name.len()).unwrap());
+        written.extend(name.bytes().chain([7]).chain(u16::try_from(value.len()).unwrap().to_be_bytes()));
+        written.extend(value.bytes());
+    }
+    let lengths = [16 + written.len() + payload.len(), written.len()];
+    let mut message: Vec<u8> =
+        lengths.iter().flat_map(|length| u32::try_from(*length).unwrap().to_be_bytes()).collect();
+    message.extend(crc(&message).to_be_bytes());
+    message.extend(written.into_iter().chain(payload.bytes()));
+    message.extend(crc(&message).to_be_bytes());
+    message
+}
+
+fn event(kind: &str, payload: &str) -> Vec<u8> {
+    frame(&[(":message-type", "event"), (":event-type", kind)], payload)
+}
+
+#[test]
+fn an_event_stream_of_aws_fails_breaks_off_or_ends() {
+    let content = event("contentBlockDelta", r#"{"contentBlockIndex":0,"delta":{"text":"par"}}"#);
+    let stop = event("messageStop", r#"{"stopReason":"end_turn"}"#);
+    let end = event("metadata", r#"{"metrics":{},"usage":{"inputTokens":1,"outputTokens":2,"totalTokens":3}}"#);
+    let exception = [(":message-type", "exception"), (":exception-type", "throttlingException")];
+    let exception = frame(&exception, r#"{"message":"slow down"}"#);
+    let error = [(":message-type", "error"), (":error-code", "InternalError"), (":error-message", "an error")];
+    let error = frame(&error, "");
+    let mut broken = stop.clone();
+    broken[20] ^= 1;
+    let status = |rest: &[&Vec<u8>]| {
+        let body: Vec<u8> = [&content].into_iter().chain(rest.iter().copied()).flatten().copied().collect();
+        let span = exchange("/model/m/converse-stream", b"{}", &body).span("{}");
+        assert_eq!((span.output()["content"].as_str(), span.time_to_first_token_ms()), (Some("par"), Some(400.0)));
+        let message = span.text("langfuse.observation.status_message").unwrap_or_default();
+        (format!("{} {message}", span.level()), span.metadata("unread_messages"))
+    };
+    assert_eq!(status(&[&stop, &end]), ("DEFAULT ".to_owned(), None));
+    let failed = "ERROR error in the answer: throttlingException: slow down";
+    assert_eq!(status(&[&exception]), (failed.to_owned(), None));
+    assert_eq!(status(&[&error]), ("ERROR error in the answer: InternalError: an error".to_owned(), None));
+    let unfinished = "WARNING stream ended without [DONE] or finish_reason";
+    assert_eq!(status(&[]), (unfinished.to_owned(), None));
+    assert_eq!(status(&[&broken, &stop, &end]), (unfinished.to_owned(), Some(json!(1))));
+    assert_eq!(
+        status(&[&stop, &broken, &end]),
+        (unfinished.to_owned(), Some(json!(1))),
+        "what was behind is not known"
+    );
 }

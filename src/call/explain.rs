@@ -12,14 +12,14 @@ pub(super) fn explain(call: &Call, end: &End<'_>) -> (String, Vec<u8>) {
 }
 
 fn fields(call: &Call, observation: &Observation<'_>, facts: &Facts) -> String {
-    let (api, answer) = (call.api(), &facts.answer);
+    let (api, answer) = (call.routing.api(), &facts.answer);
     let mut object = ObjectWriter::default();
-    object.string("provider", api.provider).string("family", api.family);
+    object.string("provider", call.routing.provider()).string("family", api.family);
     object.string("operation", api.operation.name());
     object.raw("stream", if facts.stream { "true" } else { "false" });
     object.raw("status", &facts.status.map_or("null".to_owned(), |status| status.to_string()));
     text(&mut object, "model", observation.model);
-    text(&mut object, "request_model", report::request_model(call).as_deref());
+    text(&mut object, "request_model", call.routing.model(&call.request).as_deref());
     text(&mut object, "response_model", answer.model.as_deref());
     text(&mut object, "response_id", answer.id.as_deref());
     json(&mut object, "input", observation.input.as_deref());

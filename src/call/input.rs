@@ -5,23 +5,24 @@
 
 use std::borrow::Cow;
 
-use super::parameters::{members_but, whole_text};
+use super::parameters::{members_but, same_name, whole_text};
 use crate::credentials::redact;
 use crate::json::{Document, Member, Object, ObjectWriter, Value, close_truncated, write_string};
 use crate::provider::{Api, Block};
 
 /// The input, up to about `limit` bytes; none where there is none, or none may be kept.
 pub(super) fn input<'a>(document: &'a Document, api: &Api, limit: usize) -> Option<Cow<'a, str>> {
-    let (main, others) = api.input.split_first()?;
-    if limit == 0 {
+    if limit == 0 || api.input.is_empty() {
         return None;
     }
-    let Some(main_member) = document.get(main) else { return other_input(document, limit) };
+    let mut members = api.input.iter().filter_map(|key| Some((*key, named(document, key)?)));
+    let Some((main, main_member)) = members.next() else { return other_input(document, limit) };
     let main_value = value(main_member, limit)?;
     let room = limit.saturating_sub(main_value.len());
-    let member = |key: &str| value(document.get(key)?, room).filter(|value| value != "null");
-    let system = member(api.system);
-    let others: Vec<_> = others.iter().filter_map(|key| Some((*key, member(key)?))).collect();
+    let is_something = |value: &Cow<'_, str>| !matches!(value.as_ref(), "null" | "\"\"" | "[]");
+    let shown = |member| value(member, room).filter(is_something);
+    let system = named(document, api.system).and_then(shown);
+    let others: Vec<_> = members.filter_map(|(key, member)| Some((key, shown(member)?))).collect();
     let messages = if api.system.is_empty() && !api.has_parts {
         None
     } else {
@@ -38,14 +39,36 @@ pub(super) fn input<'a>(document: &'a Document, api: &Api, limit: usize) -> Opti
     Some(Cow::Owned(object.finish()))
 }
 
+/// The member of that name, or of another form of it.
+fn named<'a>(document: &'a Document, name: &str) -> Option<Member<'a>> {
+    let is_named = |member: &Member<'_>| std::str::from_utf8(member.key).is_ok_and(|key| same_name(key, name));
+    document.get(name).or_else(|| document.members().find(is_named))
+}
+
+/// The input that stands at `place`, up to `limit` bytes; the whole body where there is none.
+pub(super) fn input_at<'a>(document: &'a Document, place: &str, limit: usize) -> Option<Cow<'a, str>> {
+    let found = if place.is_empty() { Value::ABSENT } else { document.at(place) };
+    match found.raw() {
+        _ if limit == 0 => None,
+        "" => other_input(document, limit),
+        raw if raw.len() <= limit => Some(Cow::Borrowed(raw)),
+        raw => {
+            let cut = close_truncated(raw.as_bytes().get(..limit).unwrap_or_default());
+            Some(Cow::Owned(String::from_utf8_lossy(&cut).into_owned()))
+        }
+    }
+}
+
 /// Messages in OpenAI's shape; none where they are in it already, or cannot be brought into it.
 fn messages(main: &str, system: Option<&str>, beside: bool, api: &Api, limit: usize) -> Option<String> {
     let main = Value::parse(main.as_bytes())?;
-    if system.is_none() && !api.has_parts && (main.is_array() || !beside) {
+    let is_shown_as_it_is = if main.is_array() { !api.has_parts } else { !beside };
+    if system.is_none() && is_shown_as_it_is {
         return None;
     }
     let mut out = String::from("[");
-    if let Some(system) = system.and_then(|system| Value::parse(system.as_bytes())) {
+    let system = system.and_then(|system| Value::parse(system.as_bytes())).unwrap_or_default();
+    if system.is_string() || system.is_object() || system.items().next().is_some() {
         let mut message = Object::open(&mut out);
         message.text("role", "system");
         match system_text(system) {
@@ -63,7 +86,7 @@ fn messages(main: &str, system: Option<&str>, beside: bool, api: &Api, limit: us
     }
     for message in main.items() {
         separate(&mut out);
-        if api.has_parts {
+        if api.has_parts && has_bare_parts(message) {
             convert(&mut out, message)
         } else {
             out.push_str(message.raw())
@@ -100,6 +123,12 @@ fn system_text(system: Value<'_>) -> Option<String> {
         }
     }
     Some(texts.join("\n"))
+}
+
+/// The message is made of parts, and they do not say their type as OpenAI's and Anthropic's do.
+fn has_bare_parts(message: Value<'_>) -> bool {
+    let parts = message.get("parts").or(message.get("content"));
+    parts.items().next().is_some_and(|part| part.get("type").is_nothing())
 }
 
 /// One message made of parts as one of OpenAI's, the results of tools in it as messages of their own.
@@ -224,4 +253,99 @@ fn other_input(document: &Document, limit: usize) -> Option<Cow<'_, str>> {
     }
     let cut = close_truncated(text.as_bytes().get(..limit).unwrap_or_default());
     Some(Cow::Owned(String::from_utf8_lossy(&cut).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::json::Limits;
+    use crate::provider::families::FAMILIES;
+    use crate::provider::find;
+
+    fn input_of(path: &str, body: &str) -> String {
+        let api = find(path.as_bytes(), &[], &[]).unwrap().api().unwrap();
+        let lease = Budget::new(1 << 20).capture_lease();
+        let mut document = Document::new(Limits { head: 1 << 16, member: 1 << 16 }, lease);
+        document.push(body.as_bytes());
+        input(&document, api, 1 << 16).unwrap().into_owned()
+    }
+
+    fn shown(family: &str, body: &str) -> String {
+        let api = FAMILIES.iter().copied().flatten().rfind(|api| api.family == family).unwrap();
+        let mut document =
+            Document::new(Limits { head: 1 << 20, member: 1 << 20 }, Budget::new(1 << 20).capture_lease());
+        document.push(body.as_bytes());
+        input(&document, api, 1 << 20).unwrap().into_owned()
+    }
+
+    #[test]
+    fn a_system_prompt_becomes_the_first_message() {
+        assert_eq!(
+            input_of("/api/generate", r#"{"prompt":"p","system":"s","context":[]}"#),
+            r#"[{"role":"system","content":"s"},{"role":"user","content":"p"}]"#
+        );
+        assert_eq!(
+            input_of("/v1/chat", r#"{"message":"m","preamble":"s","chat_history":[{"role":"USER","message":"h"}]}"#),
+            r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"m"}],"chat_history":[{"role":"USER","message":"h"}]}"#
+        );
+    }
+
+    #[test]
+    fn what_is_empty_is_not_shown_beside_the_input() {
+        let body = r#"{"prompt":"p","system":"","suffix":null,"images":[],"context":[]}"#;
+        assert_eq!(input_of("/api/generate", body), r#""p""#);
+        let user = r#"{"role":"user","content":[{"type":"text","text":"b"}]}"#;
+        let body = |system: &str| format!(r#"{{"messages":[{user}],"system":{system},"max_tokens":1}}"#);
+        for (system, content) in [
+            (r#""a""#, r#""a""#),
+            (r#"[{"type":"text","text":"a"},{"type":"text","text":"c"}]"#, r#""a\nc""#),
+            (
+                r#"[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]"#,
+                r#"[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]"#,
+            ),
+        ] {
+            let expected = format!(r#"[{{"role":"system","content":{content}}},{user}]"#);
+            assert_eq!(shown("anthropic.messages", &body(system)), expected);
+            assert_eq!(shown("bedrock.invoke", &body(system)), expected, "typed parts stay as they are");
+        }
+        for none in ["null", "[]"] {
+            assert_eq!(shown("anthropic.messages", &body(none)), format!("[{user}]"), "{none}");
+        }
+    }
+
+    #[test]
+    fn messages_of_bare_parts_become_openais() {
+        let body = r#"{"system":[{"text":"s"}],"messages":[
+            {"role":"user","content":[{"guardContent":{"text":{"text":"a","qualifiers":["query"]}}}]},
+            {"role":"assistant","content":[{"text":"b"},{"toolUse":{"toolUseId":"t","name":"f","input":{"x":1}}}]},
+            {"role":"user","content":[{"toolResult":{"toolUseId":"t","content":[{"text":"r"}]}}]},
+            {"role":"user","content":[{"text":"c"},{"cachePoint":{"type":"default"}}]},
+            {"role":"user","content":"d"}],"toolConfig":{"tools":[]},"inferenceConfig":{"maxTokens":1}}"#;
+        let messages = concat!(
+            r#"[{"role":"system","content":"s"},{"role":"user","content":"a"},"#,
+            r#"{"role":"assistant","content":"b","tool_calls":[{"id":"t","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}}]},"#,
+            r#"{"role":"tool","tool_call_id":"t","content":[{"text":"r"}]},"#,
+            r#"{"role":"user","content":[{"type":"text","text":"c"},{"cachePoint":{"type":"default"}}]},"#,
+            r#"{"role":"user","content":"d"}]"#
+        );
+        let expected = format!(r#"{{"messages":{messages},"toolConfig":{{"tools":[]}}}}"#);
+        assert_eq!(shown("bedrock.converse", body), expected);
+        assert_eq!(shown("bedrock.invoke", body), expected);
+    }
+
+    #[test]
+    fn the_first_member_that_is_there_is_the_main_one() {
+        for (body, expected) in [
+            (r#"{"prompt":"a","max_gen_len":1}"#, r#""a""#),
+            (r#"{"inputText":"a","textGenerationConfig":{}}"#, r#""a""#),
+            (
+                r#"{"message":"a","chat_history":[{"role":"USER","message":"b"}]}"#,
+                r#"{"messages":[{"role":"user","content":"a"}],"chat_history":[{"role":"USER","message":"b"}]}"#,
+            ),
+            (r#"{"taskType":"TEXT_IMAGE"}"#, r#"{"taskType":"TEXT_IMAGE"}"#),
+        ] {
+            assert_eq!(shown("bedrock.invoke", body), expected);
+        }
+    }
 }

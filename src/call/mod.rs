@@ -12,6 +12,7 @@ mod reader;
 mod report;
 mod request;
 mod response;
+mod routing;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,11 +23,12 @@ use crate::context::Context;
 use crate::counters::{Counter, Counters};
 use crate::headers::{self, Header};
 use crate::measures::Sample;
-use crate::provider::{self, Api, Asked as AskedApi, Route, Skip, without_query};
+use crate::provider::{self, Route, Skip, without_query};
 use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
 pub use gateway::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
 use request::RequestSide;
 use response::ResponseSide;
+use routing::Routing;
 
 /// What all calls of a VM share.
 #[derive(Debug, Clone)]
@@ -102,7 +104,8 @@ pub struct End<'a> {
 /// # Errors
 /// The reason for which it is not; counted.
 pub fn find_route(path: &[u8], settings: &Settings, counters: &Counters) -> Result<Route, Skip> {
-    provider::find(path, &settings.ignore_paths).inspect_err(|skip| counters.add(counter(*skip), 1))
+    provider::find(path, &settings.ignore_paths, &settings.providers)
+        .inspect_err(|skip| counters.add(counter(*skip), 1))
 }
 
 fn counter(skip: Skip) -> Counter {
@@ -113,19 +116,6 @@ fn counter(skip: Skip) -> Counter {
         Skip::Upgrade => Counter::SkippedUpgrade,
         Skip::NoProject => Counter::SkippedNoProject,
     }
-}
-
-/// Leaves the APIs that fit the call's headers; the first of them.
-fn narrow_by_headers(route: &mut Route, at: &Beginning<'_>) -> Result<&'static Api, Skip> {
-    if route.is_open() {
-        let host = headers::find(at.headers, ":authority").or_else(|| headers::find(at.headers, "host"));
-        let host = host.and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default();
-        let host = host.split(':').next().unwrap_or_default();
-        let has_header = |name: &str| headers::find(at.headers, name).is_some();
-        let asked = AskedApi { host: Some(host), has_header: Some(&has_header), has_member: None, model: None };
-        route.narrow(&asked);
-    }
-    route.api().ok_or(Skip::NotAi)
 }
 
 /// Whose the call is.
@@ -157,8 +147,7 @@ pub struct Finished {
 pub struct Call {
     settings: Rc<Settings>,
     counters: Rc<Counters>,
-    route: Route,
-    api: &'static Api,
+    routing: Routing,
     project: usize,
     trace_id: TraceId,
     span_id: SpanId,
@@ -169,8 +158,6 @@ pub struct Call {
     request: RequestSide,
     response: ResponseSide,
     upgraded: bool,
-    /// It turned out to be no call of an LLM API.
-    foreign: bool,
 }
 
 impl Call {
@@ -182,10 +169,10 @@ impl Call {
         settings: &Rc<Settings>,
         counters: &Rc<Counters>,
         shared: &Shared,
-        mut route: Route,
+        route: Route,
         at: &Beginning<'_>,
     ) -> Result<Self, Skip> {
-        let api = narrow_by_headers(&mut route, at).inspect_err(|skip| counters.add(counter(*skip), 1))?;
+        let routing = Routing::begin(route, at).inspect_err(|skip| counters.add(counter(*skip), 1))?;
         let project = project(settings, at).inspect_err(|skip| counters.add(counter(*skip), 1))?;
         let request_id = headers::find(at.headers, "x-request-id");
         let known_by = [request_id.unwrap_or_default(), at.gateway.request, at.gateway.connection];
@@ -195,8 +182,6 @@ impl Call {
         );
         let path = String::from_utf8_lossy(without_query(at.path));
         Ok(Self {
-            route,
-            api,
             project,
             trace_id,
             span_id,
@@ -207,11 +192,11 @@ impl Call {
                 .or(Some(at.gateway.request).filter(|id| !id.is_empty()))
                 .map(|id| String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned()),
             request: RequestSide::new(headers::find(at.headers, "content-encoding"), settings, &shared.budget),
-            response: ResponseSide::new(api, settings, &shared.budget),
+            response: ResponseSide::new(routing.api(), settings, &shared.budget),
+            routing,
             settings: Rc::clone(settings),
             counters: Rc::clone(counters),
             upgraded: false,
-            foreign: false,
         })
     }
 
@@ -228,27 +213,10 @@ impl Call {
 
     /// Takes the headers of the answer.
     pub fn response_headers(&mut self, headers: &[Header<'_>]) {
-        self.settle();
-        self.response.begin(self.api, headers, &self.request);
+        self.routing.settle(&self.request);
+        self.response.begin(&self.routing, headers, &self.request);
         // Another protocol begins: its bytes are no answer.
         self.upgraded |= self.response.status() == Some(101);
-    }
-
-    /// Decides, now that the request is known, which API it is of.
-    fn settle(&mut self) {
-        if !self.route.is_open() {
-            return;
-        }
-        let document = self.request.document();
-        let named = document.text(self.api.model);
-        let has_member = |name: &str| document.get(name).is_some();
-        let model = self.route.model.clone().or(named).unwrap_or_default();
-        let asked = AskedApi { host: None, has_header: None, has_member: Some(&has_member), model: Some(&model) };
-        self.route.narrow(&asked);
-        match self.route.api() {
-            Some(api) => self.api = api,
-            None => self.foreign = true,
-        }
     }
 
     /// The connection changes its protocol: there is no answer, and the call can be finished.
@@ -310,9 +278,9 @@ impl Call {
             return Err(Skip::Upgrade);
         }
         if self.response.status().is_none() {
-            self.settle();
+            self.routing.settle(&self.request);
         }
-        if self.foreign {
+        if self.routing.is_foreign {
             return Err(Skip::NotAi);
         }
         self.times.end = end.now.max(self.times.start);
@@ -333,11 +301,6 @@ impl Call {
             ),
         ];
         cuts.into_iter().filter(|(_, cut)| *cut).for_each(|(counter, _)| self.counters.add(counter, 1));
-    }
-
-    /// The API that it is of.
-    fn api(&self) -> &'static Api {
-        self.api
     }
 
     /// How the transport ended.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::credentials::{is_credential, redact};
 use crate::json::{Document, Member, ObjectWriter, Value, close_truncated};
-use crate::provider::Api;
+use crate::provider::{Api, Places};
 use crate::trace::MetadataValue;
 
 /// Members that are the input, context, or named elsewhere in the trace.
@@ -18,10 +18,24 @@ const PARAMETER_MAX: usize = 16 * 1024;
 const PARAMETERS_MAX: usize = 64 * 1024;
 
 /// JSON object of the parameters; none where the caller set none.
-pub(super) fn parameters(document: &Document, api: &Api) -> Option<String> {
+pub(super) fn parameters(document: &Document, api: &Api, places: Option<&Places>) -> Option<String> {
+    let is_place = |key: &str| places.is_some_and(|places| key == places.input || key == places.request_model);
     members_but(document, |key| {
-        NOT_PARAMETERS.contains(&key) || api.input.contains(&key) || key == api.system || key == api.model
+        NOT_PARAMETERS.contains(&key)
+            || is_place(key)
+            || api.input.iter().any(|name| same_name(key, name))
+            || same_name(key, api.system)
+            || key == api.model
     })
+}
+
+/// Two names of one member: Google's APIs take each as `systemInstruction` and as `system_instruction`.
+pub(super) fn same_name(one: &str, other: &str) -> bool {
+    one == other || (!other.is_empty() && letters(one).eq(letters(other)))
+}
+
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase())
 }
 
 /// JSON object of all members but those left out and those that hold credentials; members of [`CONTAINERS`] stand beside
@@ -35,7 +49,7 @@ pub(super) fn members_but(document: &Document, left_out: impl Fn(&str) -> bool) 
         }
         let parsed = if member.complete { Value::parse(value.as_bytes()) } else { None };
         match parsed {
-            Some(container) if CONTAINERS.contains(&key.as_ref()) && container.is_object() => {
+            Some(container) if CONTAINERS.iter().any(|name| same_name(&key, name)) && container.is_object() => {
                 container.members().for_each(|(key, value)| add(&mut object, &key, value));
             }
             Some(value) => add(&mut object, &key, value),

@@ -4,9 +4,11 @@ use std::rc::Rc;
 
 use super::request::{MEMBER_MAX, SCAN_MAX};
 use crate::budget::Budget;
-use crate::decode::{Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder};
+use crate::decode::{
+    ArraySplitter, EventStreamDecoder, Frame, Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder,
+};
 use crate::json::{Document, Limits};
-use crate::provider::{Answer, Api, Collector, Operation, ProviderError, Stream};
+use crate::provider::{Answer, Api, Collector, Custom, ProviderError, Stream};
 
 /// How the body is framed.
 #[derive(Debug)]
@@ -17,8 +19,21 @@ enum Body {
     Text(Document),
     /// Server-sent events.
     Events(SseDecoder),
+    /// Messages of AWS's event stream.
+    Frames(EventStreamDecoder),
     /// One JSON text a line.
     Lines(LineDecoder, u32),
+    /// A JSON array, each element a message.
+    Array(ArraySplitter),
+}
+
+/// Content types of a JSON text a line: Ollama's, and Cohere's.
+const LINE_TYPES: [&[u8]; 2] = [b"application/x-ndjson", b"application/stream+json"];
+
+/// The content type is `name`, parameters aside.
+fn is_type(content_type: &[u8], name: &[u8]) -> bool {
+    let end = content_type.iter().position(|byte| matches!(byte, b';' | b' ')).unwrap_or(content_type.len());
+    content_type.get(..end).is_some_and(|found| found.eq_ignore_ascii_case(name))
 }
 
 /// See the module's documentation.
@@ -27,10 +42,13 @@ pub(super) struct Reader {
     body: Body,
     collector: Collector,
     api: &'static Api,
+    stream: Stream,
     budget: Rc<Budget>,
     limit: usize,
     failed: bool,
-    /// The request asked for a stream.
+    /// The content type says that the answer is one JSON text.
+    one_text: bool,
+    /// The request asked for a stream, or the content type says that it is one.
     pub stream_asked: bool,
 }
 
@@ -41,10 +59,20 @@ impl Reader {
             body: Body::Unknown(Sniffer::new(content_type)),
             collector: Collector::new(api, limit, budget.capture_lease()),
             api,
+            stream: api.stream,
             budget: Rc::clone(budget),
             limit,
             failed,
-            stream_asked: false,
+            one_text: is_type(content_type, b"application/json"),
+            stream_asked: LINE_TYPES.iter().any(|name| is_type(content_type, name)),
+        }
+    }
+
+    /// The answer is that of a provider that a configuration describes.
+    pub(super) fn set_custom(&mut self, custom: Option<&Rc<Custom>>) {
+        if let Some(custom) = custom.filter(|custom| custom.places().is_some()) {
+            self.stream = custom.stream;
+            self.collector.custom = Some(Rc::clone(custom));
         }
     }
 
@@ -57,9 +85,10 @@ impl Reader {
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         if let Body::Unknown(sniffer) = &mut self.body {
             let Some(Sniffed { framing, before, skip }) = sniffer.push(bytes) else { return false };
-            self.body = self.body_of(framing);
+            let bytes = bytes.get(skip..).unwrap_or_default();
+            self.body = self.body_of(framing, begins_array(&before, bytes));
             self.feed(&before);
-            return self.feed(bytes.get(skip..).unwrap_or_default());
+            return self.feed(bytes);
         }
         self.feed(bytes)
     }
@@ -73,21 +102,29 @@ impl Reader {
             Body::Events(decoder) => {
                 decoder.push(bytes, &mut |event| content |= collector.event(event.name, event.data));
             }
+            Body::Frames(decoder) => decoder.push(bytes, &mut |frame| content |= read_frame(collector, &frame)),
             Body::Lines(decoder, lines) => decoder.push(bytes, &mut |line| {
                 *lines = lines.saturating_add(1);
                 content |= collector.event(b"", line);
             }),
+            Body::Array(splitter) => {
+                splitter.push(bytes, &mut |element| content |= collector.event(b"", element));
+            }
         }
         content && self.is_stream()
     }
 
-    fn body_of(&self, framing: Framing) -> Body {
+    fn body_of(&self, framing: Framing, is_array: bool) -> Body {
         let lease = self.budget.capture_lease();
-        match (framing, self.api.stream) {
-            (Framing::Json, Stream::Lines) if !self.failed => {
+        match (framing, self.stream) {
+            (Framing::Json, Stream::Lines) if !self.failed && (self.stream_asked || !self.one_text) => {
                 Body::Lines(LineDecoder::new(MESSAGE_MAX.max(self.limit), lease), 0)
             }
+            (Framing::Json, Stream::Array) if is_array && !self.failed => {
+                Body::Array(ArraySplitter::new(MESSAGE_MAX, lease))
+            }
             (Framing::Sse, _) => Body::Events(SseDecoder::new(MESSAGE_MAX, &lease)),
+            (Framing::EventStream, _) => Body::Frames(EventStreamDecoder::new(MESSAGE_MAX, &lease)),
             (Framing::Json | Framing::Raw, _) => {
                 let limits = Limits { head: self.limit, member: MEMBER_MAX };
                 Body::Text(Document::new(limits, lease))
@@ -100,7 +137,7 @@ impl Reader {
         if let Body::Unknown(sniffer) = &mut self.body
             && let Some(Sniffed { framing, before, .. }) = sniffer.finish()
         {
-            self.body = self.body_of(framing);
+            self.body = self.body_of(framing, begins_array(&before, b""));
             self.feed(&before);
         }
         let collector = &mut self.collector;
@@ -110,15 +147,19 @@ impl Reader {
                 *lines = lines.saturating_add(1);
                 collector.last_event(b"", line);
             }),
+            Body::Array(splitter) if !splitter.open_element().is_empty() => {
+                collector.last_event(b"", splitter.open_element());
+            }
             Body::Text(document) => collector.document(document),
-            Body::Unknown(_) => {}
+            // A frame that is not whole has no checksum: nothing of it is to be trusted.
+            Body::Frames(_) | Body::Unknown(_) | Body::Array(_) => {}
         }
     }
 
     /// The answer is a stream.
     pub(super) fn is_stream(&self) -> bool {
         match &self.body {
-            Body::Events(..) => true,
+            Body::Events(_) | Body::Frames(_) | Body::Array(_) => true,
             Body::Lines(_, lines) => self.stream_asked || *lines > 1,
             Body::Unknown(_) | Body::Text(_) => false,
         }
@@ -136,8 +177,9 @@ impl Reader {
     pub(super) fn is_closed(&self) -> bool {
         match &self.body {
             Body::Text(document) => document.is_closed(),
-            Body::Events(_) => self.collector.is_done(),
-            Body::Unknown(_) | Body::Lines(..) => false,
+            Body::Events(_) | Body::Frames(_) | Body::Lines(..) => self.collector.is_done(),
+            Body::Array(splitter) => splitter.is_closed(),
+            Body::Unknown(_) => false,
         }
     }
 
@@ -146,9 +188,14 @@ impl Reader {
         let mut answer = self.collector.finish();
         match &self.body {
             Body::Unknown(_) => answer.unfinished = false,
-            Body::Events(decoder) => answer.unread_messages = answer.unread_messages.saturating_add(decoder.oversize()),
-            Body::Lines(decoder, _) => {
-                answer.unread_messages = answer.unread_messages.saturating_add(decoder.oversize());
+            Body::Events(decoder) => passed_over(&mut answer, decoder.oversize()),
+            Body::Lines(decoder, _) => passed_over(&mut answer, decoder.oversize()),
+            Body::Array(splitter) => passed_over(&mut answer, splitter.oversize()),
+            Body::Frames(decoder) => {
+                passed_over(&mut answer, decoder.oversize());
+                // What stood behind a broken frame is not known.
+                answer.unread_messages = answer.unread_messages.saturating_add(u32::from(decoder.is_broken()));
+                answer.unfinished |= decoder.is_broken();
             }
             Body::Text(document) => {
                 answer.unfinished = document.is_open();
@@ -173,9 +220,86 @@ impl Reader {
         self.collector.memory_short() || self.text().is_some_and(Document::memory_short)
     }
 
-    /// Output was lost to `max_output_bytes`. The vectors of an embedding are never kept and never missed.
+    /// Output was lost to `max_output_bytes`. Vectors and images are never kept and never missed.
     pub(super) fn is_cut(&self) -> bool {
         let text_is_cut = self.text().is_some_and(|document| !document.is_whole());
-        (self.collector.is_cut() || text_is_cut) && self.api.operation != Operation::Embedding
+        (self.collector.is_cut() || text_is_cut) && !self.api.operation.answers_without_text()
+    }
+}
+
+/// Counts messages that were too long to be read; the end may have been among them (a streamed image is).
+fn passed_over(answer: &mut Answer, messages: u32) {
+    answer.unread_messages = answer.unread_messages.saturating_add(messages);
+    answer.unfinished &= messages == 0;
+}
+
+/// JSON that comes in these two pieces is an array.
+fn begins_array(before: &[u8], bytes: &[u8]) -> bool {
+    before.iter().chain(bytes).find(|byte| matches!(byte, b'{' | b'[')) == Some(&b'[')
+}
+
+/// Reads a message of an event stream; true where it brings content.
+fn read_frame(collector: &mut Collector, frame: &Frame<'_>) -> bool {
+    match frame.message_type {
+        b"exception" => collector.exception(frame.kind, frame.payload),
+        b"error" => collector.exception(frame.kind, frame.error_message),
+        _ => return collector.event(frame.kind, frame.payload),
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::find;
+
+    /// A reader of an answer to a call of `path`, that was given `body`; and whether that brought content of a stream.
+    fn read(path: &str, content_type: &str, body: &str) -> (Reader, bool) {
+        let api = find(path.as_bytes(), &[], &[]).unwrap().api().unwrap();
+        let mut reader = Reader::new(api, content_type.as_bytes(), false, 1 << 16, &Budget::new(1 << 24));
+        let content = reader.push(body.as_bytes());
+        (reader, content)
+    }
+
+    #[test]
+    fn the_content_type_tells_a_stream_of_lines_that_was_not_asked_for() {
+        let piece = "{\"message\":{\"content\":\"a\"}}\n";
+        let (mut reader, content) = read("/api/chat", "application/x-ndjson", piece);
+        assert!(content && reader.is_stream() && !reader.is_closed());
+        reader.push(b"{\"done\":true}\n");
+        assert!(reader.is_closed(), "it says its end itself");
+        reader.finish();
+        assert!(!reader.answer().unfinished);
+        assert!(!read("/api/chat", "Application/JSON", piece).1);
+    }
+
+    #[test]
+    fn one_text_may_have_lines() {
+        let (mut reader, _) = read("/v1/chat", "application/json; charset=utf-8", "{\n  \"text\": \"a\"\n}\n");
+        reader.finish();
+        let answer = reader.answer();
+        assert_eq!((reader.is_stream(), answer.unfinished, answer.unread_messages), (false, false, 0));
+        assert_eq!(answer.output.as_deref(), Some(r#"{"role":"assistant","content":"a"}"#));
+    }
+
+    #[test]
+    fn a_transcription_may_be_nothing_but_text() {
+        let (mut reader, _) = read("/v1/audio/transcriptions", "text/plain; charset=utf-8", "Hello.\n");
+        reader.finish();
+        assert_eq!(reader.answer().output.as_deref(), Some(r#""Hello.\n""#));
+    }
+
+    #[test]
+    fn the_end_of_a_stream_may_be_too_long_to_be_read() {
+        let partial = "data: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"aGVs\"}\n\n";
+        let (mut reader, content) = read("/v1/images/generations", "text/event-stream", partial);
+        assert!(content);
+        reader.finish();
+        assert!(reader.answer().unfinished);
+        let (mut reader, _) = read("/v1/images/generations", "text/event-stream", partial);
+        reader.push(format!("data: {{\"b64_json\":\"{}\"}}\n\n", "a".repeat(MESSAGE_MAX)).as_bytes());
+        reader.finish();
+        let answer = reader.answer();
+        assert_eq!((answer.unread_messages, answer.unfinished), (1, false));
     }
 }

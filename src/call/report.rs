@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use super::{Call, End, Finished, Unread, input, parameters};
 use crate::export::otlp::encode_span;
+use crate::json::ObjectWriter;
 use crate::measures::{CallResult, Sample};
-use crate::provider::{Operation, UNITS, Usage};
+use crate::provider::{self, Operation, UNITS, Usage};
 use crate::trace::{Ending, Facts, Level, MetadataValue, Observation, Verdict};
 
 type TraceMetadata<'a> = Vec<(Cow<'a, str>, MetadataValue<'a>)>;
@@ -32,16 +33,11 @@ pub(super) fn observe<T>(call: &Call, end: &End<'_>, act: impl FnOnce(&Observati
         stream: call.response.is_stream(),
         answer: call.response.answer(),
     };
-    let request_model = request_model(call);
+    let request_model = call.routing.model(&call.request);
     let model = facts.answer.model.as_deref().or(request_model.as_deref());
     let mut observation = observation(call, &facts, model, request_model.as_deref());
     observation.metadata.extend(end.gateway.iter().cloned());
     act(&observation, &facts)
-}
-
-/// The model that was asked for: in the body, else in the path.
-pub(super) fn request_model(call: &Call) -> Option<String> {
-    call.request.document().text(call.api().model).or_else(|| call.route.model.clone())
 }
 
 /// What a platform team alerts on.
@@ -54,7 +50,7 @@ fn sample(call: &Call, facts: &Facts, level: Level) -> Sample {
     let ms = |until: u64| until.saturating_sub(call.times.start) / 1_000_000;
     let usage = facts.answer.usage.as_ref();
     Sample {
-        provider: call.api().provider,
+        provider: call.routing.label(),
         model: facts.answer.model.clone(),
         result,
         input_tokens: usage.and_then(Usage::input).unwrap_or_default(),
@@ -74,7 +70,7 @@ fn observation<'a>(
     let usage = facts.answer.usage.as_ref();
     let unpriced = verdict.level == Level::Error || !call.settings.estimate_usage || !is_estimable(call, facts);
     let labels = &call.settings.labels;
-    let (api, document) = (call.api(), call.request.document());
+    let (api, document) = (call.routing.api(), call.request.document());
     let mut tags: Vec<&str> = Vec::new();
     for tag in labels.tags.iter().chain(&call.context.tags) {
         if !tags.contains(&tag.as_str()) {
@@ -90,11 +86,11 @@ fn observation<'a>(
         trace_name: Cow::Borrowed(&call.path),
         times: call.times,
         model,
-        parameters: parameters::parameters(document, api),
-        input: input::input(document, api, call.settings.capture.input),
+        parameters: parameters::parameters(document, api, call.routing.places()),
+        input: input(call),
         output: output(call, facts),
         usage_details: usage.map(|usage| usage.buckets.to_json()),
-        cost_is_zero: usage.is_none() && unpriced,
+        cost_details: cost(call, facts, model, unpriced),
         user: call.context.user.as_deref(),
         session: call.context.session.as_deref(),
         tags,
@@ -105,16 +101,40 @@ fn observation<'a>(
     }
 }
 
-/// Langfuse may count tokens itself: there was an answer, and all that passed in both directions is in the trace. (Of
-/// embeddings the vectors are not.)
+fn input(call: &Call) -> Option<Cow<'_, str>> {
+    let (document, limit) = (call.request.document(), call.settings.capture.input);
+    match call.routing.places() {
+        Some(places) => input::input_at(document, &places.input, limit),
+        None => input::input(document, call.routing.api(), limit),
+    }
+}
+
+/// What the call cost: as the provider says, else as the table of prices does; 0 where nothing was stated and Langfuse
+/// must not count itself; none where that is Langfuse's to say.
+fn cost(call: &Call, facts: &Facts, model: Option<&str>, unpriced: bool) -> Option<Cow<'static, str>> {
+    if let Some(stated) = &facts.answer.cost {
+        let mut object = ObjectWriter::default();
+        object.raw("total", stated);
+        return Some(Cow::Owned(object.finish()));
+    }
+    match &facts.answer.usage {
+        Some(usage) => provider::cost(&call.settings.prices, model.unwrap_or_default(), usage).map(Cow::Owned),
+        None => unpriced.then_some(Cow::Borrowed(r#"{"total":0}"#)),
+    }
+}
+
+/// Langfuse may count tokens itself: there was an answer, and all that passed in both directions is in the trace. (Vectors,
+/// images and audio are not, and to count tokens costs nothing.)
 fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let (request, response) = (&call.request, &call.response);
     let answered = facts.status.is_some_and(|status| (200..300).contains(&status) && status != 204);
     let whole_input = request.unread().is_none() && !request.is_cut() && !request.memory_short();
     let whole_output = response.unread().is_none() && !response.is_cut() && !response.memory_short();
     let decoded = request.encoding_problem().is_none() && response.encoding_problem().is_none();
-    let read = facts.answer.unread_messages == 0 && call.api().operation != Operation::Embedding;
-    answered && whole_input && whole_output && decoded && read
+    let operation = call.routing.api().operation;
+    let all_text =
+        !operation.answers_without_text() && !operation.is_of_speech() && operation != Operation::CountTokens;
+    answered && whole_input && whole_output && decoded && all_text && facts.answer.unread_messages == 0
 }
 
 /// What the answer said; a body that says nothing of the kind is shown as it is.
@@ -129,7 +149,7 @@ fn output<'a>(call: &'a Call, facts: &'a Facts) -> Option<Cow<'a, str>> {
 /// name is kept as `caller_…`.
 fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) -> TraceMetadata<'a> {
     let mut metadata: TraceMetadata<'a> = vec![
-        (Cow::Borrowed("provider"), call.api().provider.into()),
+        (Cow::Borrowed("provider"), call.routing.provider().into()),
         (Cow::Borrowed("environment"), call.settings.labels.environment.as_str().into()),
         (Cow::Borrowed("total_duration_ms"), MetadataValue::Float(call.times.duration_ms())),
     ];

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::reader::Reader;
 use super::request::{RequestSide, Wire};
+use super::routing::Routing;
 use super::{Piece, Unread};
 use crate::budget::Budget;
 use crate::config::Settings;
@@ -14,12 +15,18 @@ use crate::provider::{Answer, Api, Operation, Stream};
 /// Longest prompt that is taken off the front of vLLM's output, in bytes; it is held a second time for that.
 const PROMPT_MAX: usize = 256 * 1024;
 
+/// Longest id or code of an error that is taken of a header, in bytes.
+const NAME_MAX: usize = 256;
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct ResponseSide {
     status: Option<u16>,
     content_length: Option<usize>,
     pub wire: Wire,
+    /// The id of the answer and the code of an error, as headers tell them.
+    id: Option<String>,
+    error_code: Option<String>,
     reader: Reader,
     limit: usize,
     budget: Rc<Budget>,
@@ -35,6 +42,8 @@ impl ResponseSide {
             status: None,
             content_length: None,
             wire,
+            id: None,
+            error_code: None,
             reader,
             limit,
             budget: Rc::clone(budget),
@@ -43,7 +52,8 @@ impl ResponseSide {
     }
 
     /// Takes the headers, and from the request what the answer is read with.
-    pub(super) fn begin(&mut self, api: &'static Api, headers: &[Header<'_>], request: &RequestSide) {
+    pub(super) fn begin(&mut self, routing: &Routing, headers: &[Header<'_>], request: &RequestSide) {
+        let api = routing.api();
         let find = |name: &str| headers::find(headers, name);
         let number = |name: &str| {
             let text = find(name).and_then(|value| std::str::from_utf8(value).ok())?;
@@ -51,11 +61,14 @@ impl ResponseSide {
         };
         self.status = number(":status").and_then(|status| u16::try_from(status).ok());
         self.content_length = number("content-length");
+        self.id = name(find(api.id_header));
+        self.error_code = name(find(api.error_header));
         self.wire = Wire::new(find("content-encoding"), self.budget.capture_lease());
         let failed = self.status.is_some_and(|status| status >= 400);
         let content_type = find("content-type").unwrap_or_default();
         self.reader = Reader::new(api, content_type, failed, self.limit, &self.budget);
-        self.reader.stream_asked = request.document().value("stream").is_true();
+        self.reader.set_custom(routing.custom());
+        self.reader.stream_asked |= request.document().value("stream").is_true();
         let collector = self.reader.collector();
         for (count, name) in api.count_headers {
             collector.count(*count, number(name).and_then(|number| u64::try_from(number).ok()));
@@ -101,6 +114,12 @@ impl ResponseSide {
     /// What the answer says.
     pub(super) fn answer(&self) -> Answer {
         let mut answer = self.reader.answer();
+        answer.id = answer.id.or_else(|| self.id.clone());
+        if let Some(error) = &mut answer.error
+            && error.code.is_none()
+        {
+            error.code.clone_from(&self.error_code);
+        }
         // What was not looked at is not known to be missing.
         answer.unfinished &= self.is_stream() || self.wire.wants_bytes();
         answer
@@ -127,6 +146,13 @@ impl ResponseSide {
     pub(super) fn encoding_problem(&self) -> Option<String> {
         self.wire.encoding_problem()
     }
+}
+
+/// A name that a header holds, up to the `:` that AWS puts a link behind.
+fn name(header: Option<&[u8]>) -> Option<String> {
+    let text = std::str::from_utf8(header?).ok()?;
+    let name = text.split(':').next().unwrap_or_default().trim();
+    (!name.is_empty()).then(|| crate::trace::truncate(name, NAME_MAX).to_owned())
 }
 
 /// The prompt of a request, where it is one text that is short enough to be held twice.

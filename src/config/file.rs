@@ -6,10 +6,10 @@
 use std::fmt;
 
 #[cfg(not(target_family = "wasm"))]
-use super::schema::Property;
-use super::values::{Count, Flag, LogLevel, Shown, Words};
-use super::{Endpoint, EndpointError, ProjectList, Protocol, Secret};
-use crate::json;
+use super::schema::{Property, shown};
+use super::values::{Count, Flag, LogLevel, Setting, Words};
+use super::{Endpoint, EndpointError, PriceList, ProjectList, Protocol, ProviderList, Secret};
+use crate::json::Value;
 
 /// Why a configuration is refused; the message names the key and the remedy, never a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,10 +65,11 @@ macro_rules! config_keys {
         pub const KEYS: &[&str] = &[$(stringify!($key)),*];
 
         /// Each key with its default (JSON text; empty where there is none) and its meaning.
+        #[cfg(not(target_family = "wasm"))]
         #[must_use]
         pub fn documentation() -> Vec<(&'static str, String, &'static str)> {
             let defaults = ConfigFile::default();
-            vec![$((stringify!($key), defaults.$key.shown(), concat!($($doc),+).trim_ascii())),*]
+            vec![$((stringify!($key), shown(&defaults.$key), concat!($($doc),+).trim_ascii())),*]
         }
 
         /// Each key as a property of the schema.
@@ -95,12 +96,9 @@ macro_rules! config_keys {
                 Ok(())
             }
 
-            fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
-                match key {
-                    $(stringify!($key) => self.$key = read(stringify!($key), value)?,)*
-                    _ => return Err(ConfigError::UnknownKey(key.to_owned())),
-                }
-                Ok(())
+            fn setting(&mut self, key: &str) -> Option<(&'static str, &mut dyn Setting)> {
+                let settings: [&mut dyn Setting; KEYS.len()] = [$(&mut self.$key),*];
+                KEYS.iter().copied().zip(settings).find(|(known, _)| *known == key)
             }
         }
     };
@@ -123,6 +121,10 @@ config_keys! {
     protocol: Protocol = Protocol::Auto;
     /// Several Langfuse projects: a list of objects that name calls (`route`, `header`, `consumer`, `path_prefix`: all that are given must match) and where they go (`langfuse_public_key` with `langfuse_secret_key`, `langfuse_endpoint`, `langfuse_upstream`). The first that matches wins; what matches none goes to the project of the keys above.
     projects: ProjectList = ProjectList::default();
+    /// Calls that are of no built-in API, or have a path or name of their own: a list of objects that name calls (`path`, `path_prefix`, `host`, `header`: all that are given must match) and say how they are read. The README has the whole of it.
+    providers: ProviderList = ProviderList::default();
+    /// What models cost that Langfuse has no price for: a list of objects with `model` (`*` is any text), `input`, `output`, and where they differ `cached`, `cache_write`, `reasoning`, `audio`, in dollars per million tokens. The first that fits counts. A cost that the provider states wins.
+    prices: PriceList = PriceList::default();
     /// Milliseconds that one export call may take (1 to 600000).
     langfuse_timeout: Count = Count(5000), within 1..=600_000;
     /// Environment of the traces: lower case letters, digits, `-` and `_`, at most 40. Default: `LANGFUSE_TRACING_ENVIRONMENT`, else `production`.
@@ -163,16 +165,6 @@ config_keys! {
     enabled: Option<Flag> = None;
 }
 
-fn read<'a, T: serde::Deserialize<'a>>(key: &'static str, value: &'a str) -> Result<T, ConfigError> {
-    serde_json::from_str(value).map_err(|error| {
-        // serde_json adds " at line 1 column 5", which means nothing for one value.
-        let text = error.to_string();
-        let problem = text.split(" at line ").next().unwrap_or_default().to_owned();
-        let problem = if problem.starts_with("must be") { problem } else { "must be a string".to_owned() };
-        ConfigError::Value { key, problem }
-    })
-}
-
 impl ConfigFile {
     /// Parses the configuration's text; nothing at all is the default configuration.
     ///
@@ -184,38 +176,26 @@ impl ConfigFile {
             return Ok(Self::default());
         }
         // Kong 3.4 holds configurations as strings; one quoted twice is still meant.
-        if bytes.first() == Some(&b'"')
-            && let Ok(text) = serde_json::from_slice::<String>(bytes)
-        {
-            return Self::parse_object(text.trim().as_bytes());
+        match Value::parse(bytes).and_then(Value::text) {
+            Some(text) => Self::parse_object(text.trim().as_bytes()),
+            None => Self::parse_object(bytes),
         }
-        Self::parse_object(bytes)
     }
 
     fn parse_object(bytes: &[u8]) -> Result<Self, ConfigError> {
-        if bytes.first() != Some(&b'{') {
-            let remedy = "Envoy: give it as google.protobuf.StringValue, not as Struct";
-            return Err(ConfigError::NotJson(remedy.to_owned()));
-        }
-        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
-            return Err(ConfigError::NotJson(format!("line {} column {}", error.line(), error.column())));
-        }
-        if std::str::from_utf8(bytes).is_err() {
-            return Err(ConfigError::NotJson("it is not UTF-8".to_owned()));
-        }
-        let members = json::object_members(bytes);
-        if members.is_empty() && bytes.contains(&b'"') {
-            return Err(ConfigError::NotJson("a key has a broken character".to_owned()));
-        }
         let mut file = Self::default();
-        for (key, value) in members {
-            if !KEYS.contains(&key.as_ref()) {
-                return Err(ConfigError::UnknownKey(key.chars().take(60).collect()));
+        for (key, value) in checked_object(bytes)?.members() {
+            if key.contains(char::REPLACEMENT_CHARACTER) {
+                return Err(ConfigError::NotJson("a key has a broken character".to_owned()));
             }
+            let Some((key, setting)) = file.setting(&key) else {
+                return Err(ConfigError::UnknownKey(key.chars().take(60).collect()));
+            };
             // Kong writes null for what is not set, and Lua has one empty table: an empty list may come as `{}`.
-            let value = if is_empty_object(value.get()) { "[]" } else { value.get() };
-            if !json::is_null(value.as_bytes()) {
-                file.set(&key, value)?;
+            let is_empty_object = value.is_object() && value.members().next().is_none();
+            let value = if is_empty_object { Value::check("[]").unwrap_or_default() } else { value };
+            if !value.is_nothing() {
+                setting.set(value).map_err(|problem| ConfigError::Value { key, problem })?;
             }
         }
         file.check_ranges()?;
@@ -231,8 +211,24 @@ impl ConfigFile {
     }
 }
 
-fn is_empty_object(json: &str) -> bool {
-    json.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inside| inside.trim().is_empty())
+fn checked_object(bytes: &[u8]) -> Result<Value<'_>, ConfigError> {
+    if bytes.first() != Some(&b'{') {
+        let remedy = "Envoy: give it as google.protobuf.StringValue, not as Struct";
+        return Err(ConfigError::NotJson(remedy.to_owned()));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| ConfigError::NotJson("it is not UTF-8".to_owned()))?;
+    Value::check(text).map_err(|at| {
+        let (line, column) = line_and_column(bytes, at);
+        ConfigError::NotJson(format!("line {line} column {column}"))
+    })
+}
+
+/// Where the byte at `at` stands (or the last one, where that is behind the end), both counted from 1.
+fn line_and_column(text: &[u8], at: usize) -> (usize, usize) {
+    let up_to_it = text.get(..=at).unwrap_or(text);
+    let line = up_to_it.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let begin = up_to_it.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    (line, up_to_it.len() - begin)
 }
 
 /// The known key that most resembles `key`, if one does.

@@ -3,9 +3,12 @@
 
 mod activation;
 mod endpoint;
+mod entries;
 mod file;
+mod prices;
 mod projects;
 mod protocol;
+mod providers;
 #[cfg(not(target_family = "wasm"))]
 pub mod schema;
 mod secret;
@@ -13,11 +16,19 @@ mod values;
 
 pub use activation::{Activation, Projects, Target};
 pub use endpoint::{Endpoint, EndpointError, is_address};
-pub use file::{ConfigError, ConfigFile, KEYS, documentation};
+#[cfg(not(target_family = "wasm"))]
+pub use file::documentation;
+pub use file::{ConfigError, ConfigFile, KEYS};
+pub use prices::PriceList;
 pub use projects::{Asked, ProjectList, When};
 pub use protocol::Protocol;
+pub use providers::ProviderList;
 pub use secret::Secret;
 pub use values::{Count, Flag, LogLevel, Words};
+
+use std::rc::Rc;
+
+use crate::provider::{Custom, ModelPrices};
 
 /// Reads a variable of the module's environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -94,6 +105,10 @@ pub struct Settings {
     pub memory_budget: usize,
     /// Langfuse may estimate a usage that the provider did not state.
     pub estimate_usage: bool,
+    /// What models cost that Langfuse has no price for.
+    pub prices: Vec<ModelPrices>,
+    /// Configured providers.
+    pub providers: Vec<Rc<Custom>>,
     /// Things in the environment that were wrong and have been passed over, for one log line each.
     pub warnings: Vec<String>,
 }
@@ -117,6 +132,8 @@ impl Settings {
                 read: size(file.max_read),
             },
             export: export_limits(&file),
+            prices: file.prices.0,
+            providers: file.providers.0.into_iter().map(Rc::new).collect(),
             memory_budget: size(file.memory_budget),
             estimate_usage: file.estimate_usage.0,
             ignore_paths: file.ignore_paths.0,

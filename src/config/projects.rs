@@ -1,16 +1,9 @@
 //! Several Langfuse projects behind one filter: which calls go to which, first match first.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-
+use super::entries::{Entries, Entry, header, members, string, unknown};
 use super::{Endpoint, Secret};
 use crate::headers::{self, Header};
-use crate::json;
-
-/// Most entries of the table.
-const ENTRIES_MAX: usize = 50;
+use crate::json::Value;
 
 /// Which calls an entry is for: all that it names must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,8 +32,7 @@ pub struct ProjectEntry {
 }
 
 /// The key `projects`: a list of objects, or the same as JSON text (Kong's form-encoded Admin API).
-#[derive(Debug, Clone, Default)]
-pub struct ProjectList(pub Vec<ProjectEntry>);
+pub type ProjectList = Entries<ProjectEntry>;
 
 /// What the table is asked with.
 #[derive(Debug, Clone, Copy)]
@@ -103,47 +95,29 @@ fn is_below(path: &[u8], prefix: &[u8]) -> bool {
     rest.is_some_and(|rest| prefix.ends_with(b"/") || rest.first().is_none_or(|byte| *byte == b'/'))
 }
 
-impl<'de> Deserialize<'de> for ProjectList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        parse(raw.get()).map(Self).map_err(|problem| {
-            serde::de::Error::custom(format!("must be a list of objects as the README shows: {problem}"))
-        })
+impl Entry for ProjectEntry {
+    fn from_object(object: Value<'_>) -> Result<Self, String> {
+        entry(object)
     }
 }
 
-fn parse(text: &str) -> Result<Vec<ProjectEntry>, String> {
-    let text = serde_json::from_str::<String>(text).map_or(Cow::Borrowed(text), Cow::Owned);
-    let entries: Vec<&RawValue> = serde_json::from_str(&text).map_err(|_| "it is none".to_owned())?;
-    if entries.len() > ENTRIES_MAX {
-        return Err(format!("it has more than {ENTRIES_MAX} entries"));
-    }
-    let numbered = (1..).zip(entries);
-    numbered.map(|(number, entry)| self::entry(entry).map_err(|problem| format!("entry {number}: {problem}"))).collect()
-}
-
-fn entry(raw: &RawValue) -> Result<ProjectEntry, String> {
+fn entry(object: Value<'_>) -> Result<ProjectEntry, String> {
     let mut entry = ProjectEntry::default();
     let (mut public, mut secret) = (None, None);
-    if !raw.get().starts_with('{') {
-        return Err("is no object".to_owned());
-    }
-    for (key, value) in json::object_members(raw.get().as_bytes()) {
-        if json::is_null(value.get().as_bytes()) {
-            continue;
-        }
-        match key.as_ref() {
-            "route" => entry.when.route = Some(string(&key, value)?),
+    members(object, &mut |key, value| {
+        match key {
+            "route" => entry.when.route = Some(string(key, value)?),
             "header" => entry.when.header = header(value)?,
-            "consumer" => entry.when.consumer = Some(string(&key, value)?),
-            "path_prefix" => entry.when.path_prefix = Some(string(&key, value)?),
-            "langfuse_public_key" => public = Some(Secret::new(string(&key, value)?)),
-            "langfuse_secret_key" => secret = Some(Secret::new(string(&key, value)?)),
-            "langfuse_endpoint" => entry.endpoint = Some(endpoint(&key, value)?),
-            "langfuse_upstream" => entry.upstream = Some(string(&key, value)?),
-            other => return Err(format!("unknown key `{}`", other.chars().take(60).collect::<String>())),
+            "consumer" => entry.when.consumer = Some(string(key, value)?),
+            "path_prefix" => entry.when.path_prefix = Some(string(key, value)?),
+            "langfuse_public_key" => public = Some(Secret::new(string(key, value)?)),
+            "langfuse_secret_key" => secret = Some(Secret::new(string(key, value)?)),
+            "langfuse_endpoint" => entry.endpoint = Some(endpoint(key, value)?),
+            "langfuse_upstream" => entry.upstream = Some(string(key, value)?),
+            _ => return unknown(key),
         }
-    }
+        Ok(())
+    })?;
     entry.keys = match (public, secret) {
         (Some(public), Some(secret)) => Some((public, secret)),
         (None, None) => None,
@@ -159,34 +133,20 @@ fn entry(raw: &RawValue) -> Result<ProjectEntry, String> {
     Ok(entry)
 }
 
-fn string(key: &str, value: &RawValue) -> Result<String, String> {
-    let text: String = serde_json::from_str(value.get()).map_err(|_| format!("`{key}` must be a string"))?;
-    if text.trim().is_empty() { Err(format!("`{key}` is empty")) } else { Ok(text.trim().to_owned()) }
-}
-
-fn endpoint(key: &str, value: &RawValue) -> Result<String, String> {
+fn endpoint(key: &str, value: Value<'_>) -> Result<String, String> {
     let url = string(key, value)?;
     Endpoint::parse(&url).map_err(|error| format!("`{key}` {error}"))?;
     Ok(url)
 }
 
-fn header(value: &RawValue) -> Result<Vec<(String, String)>, String> {
-    let problem = || "`header` must be an object of header names and values".to_owned();
-    if !value.get().starts_with('{') {
-        return Err(problem());
-    }
-    let members = json::object_members(value.get().as_bytes());
-    let pair = |(name, value): (Cow<'_, str>, &RawValue)| Some((name.to_lowercase(), string(&name, value).ok()?));
-    let pairs: Option<Vec<_>> = members.into_iter().map(pair).collect();
-    pairs.filter(|pairs| !pairs.is_empty()).ok_or_else(problem)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::entries::ENTRIES_MAX;
+    use super::super::values::FromJson;
     use super::*;
 
     fn list(text: &str) -> Result<ProjectList, String> {
-        serde_json::from_str(text).map_err(|error: serde_json::Error| error.to_string())
+        ProjectList::from_json(Value::check(text).unwrap())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which of Langfuse's two APIs takes the traces.
 
-use serde::Deserialize;
+use super::values::FromJson;
+use crate::json::Value;
 
 /// What the configuration allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,13 +15,13 @@ pub enum Protocol {
     Ingestion,
 }
 
-impl<'de> Deserialize<'de> for Protocol {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer).as_deref() {
-            Ok("auto") => Ok(Self::Auto),
-            Ok("otlp") => Ok(Self::Otlp),
-            Ok("ingestion") => Ok(Self::Ingestion),
-            _ => Err(serde::de::Error::custom("must be auto, otlp or ingestion")),
+impl FromJson for Protocol {
+    fn from_json(value: Value<'_>) -> Result<Self, String> {
+        match value.text().as_deref() {
+            Some("auto") => Ok(Self::Auto),
+            Some("otlp") => Ok(Self::Otlp),
+            Some("ingestion") => Ok(Self::Ingestion),
+            _ => Err("must be auto, otlp or ingestion".to_owned()),
         }
     }
 }

@@ -13,9 +13,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use std::ops::RangeInclusive;
 
+use super::entries::Entries;
 use super::file::properties;
 use super::values::{Count, Flag, LogLevel, Words};
-use super::{ProjectList, Protocol, Secret};
+use super::{Protocol, Secret};
 
 /// The draft that Kong's validator reads.
 const DRAFT: &str = "http://json-schema.org/draft-04/schema#";
@@ -160,7 +161,7 @@ impl Shape for Protocol {
 }
 
 /// What an entry says is the parser's to check, which names the entry and the remedy; so is the text of a string.
-impl Shape for ProjectList {
+impl<T> Shape for Entries<T> {
     fn shape(&self, property: &mut Property) {
         property.types = vec!["array", "object", "string"];
         property.items = Some(Items { kind: "object" });
@@ -199,6 +200,15 @@ impl Shape for Option<Flag> {
 
     fn value(&self) -> Option<Value> {
         None
+    }
+}
+
+/// A default, as the documentation shows it: JSON text, words without their quotes; empty where there is none.
+pub(super) fn shown(value: &impl Shape) -> String {
+    match value.value() {
+        Some(Value::String(word)) => word,
+        Some(value) => value.to_string(),
+        None => String::new(),
     }
 }
 

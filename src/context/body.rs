@@ -4,41 +4,39 @@
 use super::value::{json_identity, metadata_text, usable_key};
 use super::{Context, identity};
 use crate::credentials::{is_credential, redact};
-use crate::json::{Document, Few, Text, object_members, parse};
+use crate::json::{Document, Value};
 
+/// Members of one `metadata` that are looked at.
+const MEMBERS_MAX: usize = 256;
 /// Tags of the caller that are kept.
 const TAGS_MAX: usize = 32;
 
 pub(super) fn add(context: &mut Context, document: &Document) {
-    let whole = |key: &str| document.get(key).filter(|member| member.complete).map(|member| member.value);
-    if let Some(metadata) = whole("metadata") {
-        add_metadata(context, metadata);
-    }
+    let whole = |key: &str| {
+        let member = document.get(key).filter(|member| member.complete);
+        member.and_then(|member| Value::parse(member.value)).unwrap_or_default()
+    };
+    add_metadata(context, whole("metadata"));
     if context.user.is_none() {
-        context.user = whole("user").and_then(user);
+        context.user = user(whole("user"));
     }
-    let features = whole("features").and_then(|json| std::str::from_utf8(json).ok());
-    if let Some(features) = features.and_then(|json| metadata_text(&redact(json))) {
+    if let Some(features) = metadata_text(&redact(whole("features").raw())) {
         context.add_metadata("features", features);
     }
 }
 
-fn add_metadata(context: &mut Context, metadata: &[u8]) {
-    let members = object_members(metadata);
-    let id = |keys: &[&str]| {
-        let find = |key: &&str| members.iter().find(|(name, _)| name == key).and_then(|(_, v)| json_identity(v.get()));
-        keys.iter().find_map(find)
-    };
+fn add_metadata(context: &mut Context, metadata: Value<'_>) {
+    let id = |keys: &[&str]| keys.iter().find_map(|key| json_identity(metadata.get(key)));
     context.user = context.user.take().or_else(|| id(&["user_id", "user_email"]));
     context.session = context.session.take().or_else(|| id(&["session_id"]));
-    for (key, value) in &members {
+    for (key, value) in metadata.members().take(MEMBERS_MAX) {
         match key.as_ref() {
-            "tags" => add_tags(context, value.get()),
+            "tags" => add_tags(context, value),
             // What became the user or the session is not said twice.
-            "user_id" if context.user == json_identity(value.get()) => {}
-            "session_id" if context.session == json_identity(value.get()) => {}
+            "user_id" if context.user == json_identity(value) => {}
+            "session_id" if context.session == json_identity(value) => {}
             name if usable_key(name) && !is_credential(name) => {
-                if let Some(text) = metadata_text(&redact(value.get())) {
+                if let Some(text) = metadata_text(&redact(value.raw())) {
                     context.add_metadata(name, text);
                 }
             }
@@ -47,9 +45,8 @@ fn add_metadata(context: &mut Context, metadata: &[u8]) {
     }
 }
 
-fn add_tags(context: &mut Context, json: &str) {
-    let tags: Few<Text<'_>, TAGS_MAX> = parse(json.as_bytes()).unwrap_or_default();
-    for tag in tags.items.iter().filter_map(|tag| identity(tag.get()?)) {
+fn add_tags(context: &mut Context, tags: Value<'_>) {
+    for tag in tags.items().take(TAGS_MAX).filter_map(|tag| identity(&tag.text()?)) {
         if !context.tags.contains(&tag) {
             context.tags.push(tag);
         }
@@ -57,9 +54,7 @@ fn add_tags(context: &mut Context, json: &str) {
 }
 
 /// `user` is an id, or (Open WebUI) an object that holds one.
-fn user(json: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(json).ok()?;
-    let members = object_members(json);
-    let member = |key: &str| members.iter().find(|(name, _)| name == key).and_then(|(_, v)| json_identity(v.get()));
-    ["id", "user_id", "email", "name"].iter().find_map(|key| member(key)).or_else(|| json_identity(text))
+fn user(user: Value<'_>) -> Option<String> {
+    let keys = ["id", "user_id", "email", "name"];
+    keys.iter().find_map(|key| json_identity(user.get(key))).or_else(|| json_identity(user))
 }

@@ -1,6 +1,6 @@
 //! Which values may enter a trace.
 
-use crate::json::{Number, Text, parse};
+use crate::json::Value;
 
 /// Langfuse's limit for user and session ids, in characters; longer ones are dropped, as its SDKs do.
 const ID_MAX: usize = 200;
@@ -24,16 +24,16 @@ pub(super) fn identity(text: &str) -> Option<String> {
 }
 
 /// An id in a body: a string or a number.
-pub(super) fn json_identity(json: &str) -> Option<String> {
-    if let Some(text) = parse::<Text<'_>>(json.as_bytes()).and_then(|text| text.0) {
+pub(super) fn json_identity(json: Value<'_>) -> Option<String> {
+    if let Some(text) = json.text() {
         return identity(&text);
     }
-    parse::<Number>(json.as_bytes())?.0.map(|number| number.to_string())
+    json.number().map(|number| itoa::Buffer::new().format(number).to_owned())
 }
 
 /// A metadata value: the text of a string, the JSON of anything else; cut at its limit.
 pub(super) fn metadata_text(json: &str) -> Option<String> {
-    let text = parse::<Text<'_>>(json.as_bytes()).and_then(|text| text.0);
+    let text = Value::check(json).ok().and_then(Value::text);
     let text = text.as_deref().unwrap_or(json);
     (!text.is_empty() && text != "null").then(|| crate::trace::truncate(text, METADATA_VALUE_MAX).to_owned())
 }

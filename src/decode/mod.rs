@@ -1,12 +1,17 @@
 //! From the bytes on the wire to messages: content encodings, and the framings in which streams arrive.
 
+mod array;
 mod buffer;
+mod crc;
 mod encoding;
+mod eventstream;
 mod lines;
 mod sniff;
 mod sse;
 
+pub use array::ArraySplitter;
 pub use encoding::{Encoding, InflateError, Inflater};
+pub use eventstream::{EventStreamDecoder, Frame};
 pub use lines::LineDecoder;
 pub use sniff::{Framing, Sniffed, Sniffer};
 pub use sse::{SseDecoder, SseEvent};

@@ -10,6 +10,8 @@ pub enum Framing {
     Json,
     /// Server-sent events.
     Sse,
+    /// AWS
+    EventStream,
     /// Neither: kept as text.
     Raw,
 }
@@ -74,6 +76,8 @@ fn decide(first: &[u8], event_stream: bool, at_end: bool) -> Option<Framing> {
         None if certain => (!first.is_empty()).then_some(Framing::Raw),
         None => None,
         Some(b'{' | b'[') => Some(Framing::Json),
+        Some(0) if first.len() < 12 && !certain => None,
+        Some(0) if super::eventstream::is_event_stream(first) => Some(Framing::EventStream),
         Some(_) if FIELDS.iter().any(|field| text.starts_with(field)) => Some(Framing::Sse),
         Some(_) if !certain && partly() => None,
         Some(_) if event_stream => Some(Framing::Sse),

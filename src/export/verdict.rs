@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::retry_after::retry_after;
-use crate::json::object_members;
+use crate::json::Value;
 
 /// What came back.
 #[derive(Debug, Default, Clone, Copy)]
@@ -78,7 +78,7 @@ pub fn verdict(reply: &Reply<'_>, attempt: u32, now_ns: u64) -> Verdict {
 pub(super) fn backoff(attempt: u32, now_ns: u64) -> Duration {
     let doubled = BACKOFF.0.saturating_mul(1 << attempt.min(16)).min(BACKOFF.1);
     let spread = u32::try_from((now_ns / 1000).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48).unwrap_or_default();
-    doubled + (doubled / 4).mul_f64(f64::from(spread) / 65_536.0)
+    doubled + (doubled / 4 / 65_536).saturating_mul(spread)
 }
 
 /// Envoy answers for an upstream that does not: 503 or 504, with these words.
@@ -90,22 +90,17 @@ fn is_hosts_own(reply: &Reply<'_>, status: u16) -> bool {
 }
 
 /// `partialSuccess.rejectedSpans` of an `ExportTraceServiceResponse`, protobuf or JSON; none where nothing was rejected.
-/// Langfuse answers something else, which is looked at only where it could be one.
+/// Langfuse answers something else.
 fn rejected_spans(body: &[u8]) -> Option<u64> {
-    let could_be_json = body.trim_ascii_start().first() == Some(&b'{');
-    let json = || could_be_json && memchr::memmem::find(body, b"artial").is_some();
-    let rejected = rejected_in_protobuf(body).or_else(|| if json() { rejected_in_json(body) } else { None });
+    let rejected = rejected_in_protobuf(body).or_else(|| rejected_in_json(body));
     rejected.filter(|rejected| *rejected > 0)
 }
 
 fn rejected_in_json(body: &[u8]) -> Option<u64> {
-    let member = |object: &'_ [u8], names: [&str; 2]| {
-        let mut members = object_members(object).into_iter();
-        members.find(|(key, _)| names.contains(&key.as_ref())).map(|(_, value)| value.get().to_owned())
-    };
-    let partial = member(body, ["partialSuccess", "partial_success"])?;
-    let rejected = member(partial.as_bytes(), ["rejectedSpans", "rejected_spans"])?;
-    rejected.trim_matches('"').parse().ok()
+    let answer = Value::parse(body)?;
+    let partial = answer.get("partialSuccess").or(answer.get("partial_success"));
+    let rejected = partial.get("rejectedSpans").or(partial.get("rejected_spans"));
+    rejected.raw().trim_matches('"').parse().ok()
 }
 
 /// Field 1 is the message `ExportTracePartialSuccess`, whose field 1 is the number.

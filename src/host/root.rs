@@ -356,9 +356,15 @@ impl Root {
     }
 }
 
+// The search of `memchr` is made for long texts, and 6 KB long itself.
+fn names_switch(text: &[u8]) -> bool {
+    const SWITCH: &[u8] = b"langfuse_enabled";
+    text.windows(SWITCH.len()).any(|part| part == SWITCH)
+}
+
 /// Says that nothing is traced: aloud where the configuration says something, but not that.
 fn say_off(settings: &Settings, text: &[u8]) {
-    if !text.trim_ascii().is_empty() && memchr::memmem::find(text, b"langfuse_enabled").is_none() {
+    if !text.trim_ascii().is_empty() && !names_switch(text) {
         return log::operator(
             "ai-tracing: nothing is traced: the configuration does not set langfuse_enabled (in Kong, PATCH replaces the \
              whole config of a filter)",

@@ -188,6 +188,13 @@ impl Document {
         self.get(key).filter(|member| member.complete).and_then(|member| Value::parse(member.value)).unwrap_or_default()
     }
 
+    /// The value at the end of `path` (as [`Value::at`] has it), if its member was kept whole.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Value<'_> {
+        let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+        self.value(first).at(rest)
+    }
+
     /// The last member of that name (the one that parsers take).
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Member<'_>> {

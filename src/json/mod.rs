@@ -5,8 +5,6 @@
 
 mod close;
 mod document;
-mod few;
-mod lenient;
 mod scan;
 mod store;
 mod value;
@@ -14,7 +12,5 @@ mod write;
 
 pub use close::close_truncated;
 pub use document::{Document, Limits, Member};
-pub use few::Few;
-pub use lenient::{Number, Text, is_null, object_members, parse};
-pub use value::Value;
+pub use value::{Items, Members, Value};
 pub use write::{Object, ObjectWriter, write_string};

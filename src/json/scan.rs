@@ -18,42 +18,50 @@ enum Next {
     Comma,
 }
 
-/// Length of the one value that `bytes` begin with, white space before it included; none where that is not JSON.
-pub(super) fn value_len(bytes: &[u8]) -> Option<usize> {
+/// Length of the one value that `bytes` begin with, white space before it included.
+///
+/// # Errors
+/// Where the bytes stop being JSON: the offset of the token that may not stand there, or of the end.
+pub(super) fn value_len(bytes: &[u8]) -> Result<usize, usize> {
     let mut at = 0;
+    if walk(bytes, &mut at).is_some() { Ok(at) } else { Err(at) }
+}
+
+/// Moves `at` behind the value, or to where it stops being one.
+fn walk(bytes: &[u8], at: &mut usize) -> Option<()> {
     // One bit a level: 1 = object.
     let mut objects: u128 = 0;
     let mut depth = 0;
     let mut next = Next::Value;
     loop {
-        at += white_space(bytes.get(at..)?);
-        let byte = *bytes.get(at)?;
+        *at += white_space(bytes.get(*at..)?);
+        let byte = *bytes.get(*at)?;
         let ends = match (next, byte) {
             (Next::Value | Next::ValueOrEnd, b'{' | b'[') if depth < DEPTH_MAX => {
                 objects = objects << 1 | u128::from(byte == b'{');
                 depth += 1;
-                at += 1;
+                *at += 1;
                 next = if byte == b'{' { Next::KeyOrEnd } else { Next::ValueOrEnd };
                 continue;
             }
             (Next::ValueOrEnd, b']') => true,
             (Next::Value | Next::ValueOrEnd, _) => {
-                at += scalar_len(bytes.get(at..)?)?;
+                *at += scalar_len(bytes.get(*at..)?)?;
                 false
             }
             (Next::Key | Next::KeyOrEnd, b'"') => {
-                at += string_len(bytes.get(at..)?)?;
-                at += white_space(bytes.get(at..)?);
-                if bytes.get(at) != Some(&b':') {
+                *at += string_len(bytes.get(*at..)?)?;
+                *at += white_space(bytes.get(*at..)?);
+                if bytes.get(*at) != Some(&b':') {
                     return None;
                 }
-                at += 1;
+                *at += 1;
                 next = Next::Value;
                 continue;
             }
             (Next::KeyOrEnd, b'}') => true,
             (Next::Comma, b',') => {
-                at += 1;
+                *at += 1;
                 next = if objects & 1 == 1 { Next::Key } else { Next::Value };
                 continue;
             }
@@ -62,12 +70,12 @@ pub(super) fn value_len(bytes: &[u8]) -> Option<usize> {
             _ => return None,
         };
         if ends {
-            at += 1;
+            *at += 1;
             depth -= 1;
             objects >>= 1;
         }
         if depth == 0 {
-            return Some(at);
+            return Some(());
         }
         next = Next::Comma;
     }
@@ -159,9 +167,9 @@ pub(super) fn inside(text: &str) -> &str {
     text.get(1..text.len().saturating_sub(1)).unwrap_or_default()
 }
 
-/// The text behind white space, commas and colons.
-pub(super) fn skip_separators(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t', '\n', '\r', ',', ':'])
+/// How much white space, commas and colons stand at the beginning.
+pub(super) fn separators(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':')).count()
 }
 
 /// Length of the checked value that `bytes` begin with; at least 1.
@@ -217,8 +225,15 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(value_len(nested(128).as_bytes()), Some(256));
-        assert_eq!(value_len(nested(129).as_bytes()), None);
+        assert_eq!(value_len(nested(128).as_bytes()), Ok(256));
+        assert_eq!(value_len(nested(129).as_bytes()), Err(128));
+    }
+
+    #[test]
+    fn what_may_not_stand_there_is_found() {
+        for (json, at) in [("", 0), ("{\"a\":", 5), (r#"{"a":1,}"#, 7), ("[1, 2 3]", 6), (r#"["a", "b]"#, 6)] {
+            assert_eq!(value_len(json.as_bytes()), Err(at), "{json}");
+        }
     }
 
     proptest! {

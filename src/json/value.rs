@@ -22,8 +22,19 @@ impl<'a> Value<'a> {
     /// Checks `bytes` to be one JSON value (UTF-8, at most 128 levels deep, white space around it allowed).
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes.trim_ascii()).ok()?;
-        (scan::value_len(text.as_bytes())? == text.len()).then_some(Self { text })
+        Self::check(std::str::from_utf8(bytes).ok()?).ok()
+    }
+
+    /// The same of text.
+    ///
+    /// # Errors
+    /// The offset at which `text` stops being one JSON value.
+    pub fn check(text: &'a str) -> Result<Self, usize> {
+        let text = text.trim_ascii_end();
+        match scan::value_len(text.as_bytes()) {
+            Ok(len) if len == text.len() => Ok(Self { text: text.trim_ascii_start() }),
+            Ok(at) | Err(at) => Err(at),
+        }
     }
 
     /// The value as written; empty where it is absent.
@@ -75,14 +86,23 @@ impl<'a> Value<'a> {
     }
 
     /// The member of that name of an object; of several, the first.
+    // Asked for at hundreds of places: inlined there, it made a fifth of the module.
+    #[inline(never)]
     #[must_use]
     pub fn get(self, key: &str) -> Self {
-        self.members_raw().find(|(name, _)| is_string(name, key)).map_or(Value { text: "" }, |(_, value)| value)
+        let mut rest = self.inside('{');
+        while let Some((name, value)) = next_member(&mut rest) {
+            if is_string(name, key) {
+                return value;
+            }
+        }
+        Value { text: "" }
     }
 
     /// The value at the end of `path`: names of members and numbers of elements with `/` between them
     /// (RFC 6901 without its first `/`); `path` may be empty.
     #[must_use]
+    #[inline(never)]
     pub fn at(self, path: &str) -> Self {
         if path.is_empty() {
             return self;
@@ -100,51 +120,47 @@ impl<'a> Value<'a> {
         self.get(&step.replace("~1", "/").replace("~0", "~"))
     }
 
+    /// What stands between the brackets of a container that begins with `open`; empty for anything else.
+    fn inside(self, open: char) -> &'a str {
+        if self.text.starts_with(open) { scan::inside(self.text) } else { "" }
+    }
+
     /// The elements of an array; none of anything else.
-    pub fn items(self) -> impl Iterator<Item = Value<'a>> {
-        let mut rest = if self.is_array() { scan::inside(self.text) } else { "" };
-        std::iter::from_fn(move || {
-            rest = scan::skip_separators(rest);
-            take(&mut rest)
-        })
+    #[must_use]
+    pub fn items(self) -> Items<'a> {
+        Items(self.inside('['))
     }
 
     /// Names (without escapes) and values of an object's members in wire order; none of anything else.
-    pub fn members(self) -> impl Iterator<Item = (Cow<'a, str>, Value<'a>)> {
-        self.members_raw().map(|(name, value)| (unescaped(name), value))
-    }
-
-    /// Names as written, between their quotes, and values.
-    fn members_raw(self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
-        let mut rest = if self.is_object() { scan::inside(self.text) } else { "" };
-        std::iter::from_fn(move || {
-            rest = scan::skip_separators(rest);
-            let name = scan::inside(take(&mut rest)?.text);
-            rest = scan::skip_separators(rest);
-            Some((name, take(&mut rest)?))
-        })
+    #[must_use]
+    pub fn members(self) -> Members<'a> {
+        Members(self.inside('{'))
     }
 
     /// The text of a string. Half a surrogate pair, which is no text, reads as U+FFFD.
     #[must_use]
+    #[inline(never)]
     pub fn text(self) -> Option<Cow<'a, str>> {
         self.is_string().then(|| unescaped(scan::inside(self.text)))
     }
 
     /// The text of a string that is not empty: providers send `""` for "nothing".
     #[must_use]
+    #[inline(never)]
     pub fn non_empty(self) -> Option<Cow<'a, str>> {
         self.text().filter(|text| !text.is_empty())
     }
 
     /// It is the string `text`.
     #[must_use]
+    #[inline(never)]
     pub fn is(self, text: &str) -> bool {
         self.is_string() && is_string(scan::inside(self.text), text)
     }
 
     /// A whole number of at least 0, also as `3.0`.
     #[must_use]
+    #[inline(never)]
     pub fn number(self) -> Option<u64> {
         let (whole, fraction) = self.text.split_once('.').unwrap_or((self.text, "0"));
         let is_whole = whole.as_bytes().first().is_some_and(u8::is_ascii_digit) && fraction.bytes().all(|b| b == b'0');
@@ -158,12 +174,43 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Takes the value that `rest` begins with.
-fn take<'a>(rest: &mut &'a str) -> Option<Value<'a>> {
-    if rest.is_empty() {
-        return None;
+/// Elements of an array. (These are walked over in many places: the walking itself is not repeated in each.)
+#[derive(Debug, Clone)]
+pub struct Items<'a>(&'a str);
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Value<'a>;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Value<'a>> {
+        take(&mut self.0)
     }
-    let (text, behind) = rest.split_at_checked(scan::skip_value(rest.as_bytes()))?;
+}
+
+/// Members of an object.
+#[derive(Debug, Clone)]
+pub struct Members<'a>(&'a str);
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, Value<'a>);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        next_member(&mut self.0).map(|(name, value)| (unescaped(name), value))
+    }
+}
+
+/// Takes the member that `rest` begins with: its name as written, between the quotes, and its value.
+fn next_member<'a>(rest: &mut &'a str) -> Option<(&'a str, Value<'a>)> {
+    let name = scan::inside(take(rest)?.text);
+    Some((name, take(rest)?))
+}
+
+/// Takes the value that `rest` begins with, behind separators.
+#[inline(never)]
+fn take<'a>(rest: &mut &'a str) -> Option<Value<'a>> {
+    let text = rest.get(scan::separators(rest.as_bytes())..).filter(|text| !text.is_empty())?;
+    let (text, behind) = text.split_at_checked(scan::skip_value(text.as_bytes()))?;
     *rest = behind;
     Some(Value { text })
 }

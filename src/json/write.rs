@@ -3,6 +3,7 @@
 use super::scan::plain_len;
 
 /// Appends `text` as a JSON string, quotes included.
+#[inline(never)]
 pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
@@ -61,27 +62,32 @@ impl<'o> Object<'o> {
     }
 
     /// Begins a member; its value is to be written next, to what is returned.
+    #[inline(never)]
     pub fn key(&mut self, key: &str) -> &mut String {
         begin_member(self.out, !std::mem::replace(&mut self.has_members, true), key);
         self.out
     }
 
     /// A string.
+    #[inline(never)]
     pub fn text(&mut self, key: &str, text: &str) {
         write_string(self.key(key), text);
     }
 
     /// A string, where there is one.
+    #[inline(never)]
     pub fn optional(&mut self, key: &str, text: Option<&str>) {
         text.into_iter().for_each(|text| self.text(key, text));
     }
 
     /// A value that is JSON already.
+    #[inline(never)]
     pub fn raw(&mut self, key: &str, json: &str) {
         self.key(key).push_str(json);
     }
 
     /// An integer.
+    #[inline(never)]
     pub fn number(&mut self, key: &str, number: u64) {
         self.raw(key, itoa::Buffer::new().format(number));
     }
@@ -106,6 +112,7 @@ impl Default for ObjectWriter {
 
 impl ObjectWriter {
     /// Adds a member whose value is JSON text already.
+    #[inline(never)]
     pub fn raw(&mut self, key: &str, json: &str) -> &mut Self {
         let is_first = self.is_empty();
         begin_member(&mut self.text, is_first, key);
@@ -114,6 +121,7 @@ impl ObjectWriter {
     }
 
     /// Adds a string member.
+    #[inline(never)]
     pub fn string(&mut self, key: &str, value: &str) -> &mut Self {
         self.raw(key, "");
         write_string(&mut self.text, value);
@@ -121,6 +129,7 @@ impl ObjectWriter {
     }
 
     /// Adds an integer member.
+    #[inline(never)]
     pub fn number(&mut self, key: &str, value: u64) -> &mut Self {
         self.raw(key, itoa::Buffer::new().format(value))
     }

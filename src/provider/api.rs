@@ -33,6 +33,21 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Chat,
+        Self::Completion,
+        Self::Embedding,
+        Self::Image,
+        Self::Speech,
+        Self::Transcription,
+        Self::Translation,
+        Self::Moderation,
+        Self::Rerank,
+        Self::CountTokens,
+        Self::Other,
+    ];
+
     /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -67,6 +82,18 @@ impl Operation {
             Self::CountTokens => "token_count",
             Self::Other => "inference",
         }
+    }
+
+    /// It asks for the text of speech, which may be answered with nothing but that.
+    #[must_use]
+    pub fn is_of_speech(self) -> bool {
+        matches!(self, Self::Transcription | Self::Translation)
+    }
+
+    /// What it answers with is never kept, but told of: vectors, images, audio.
+    #[must_use]
+    pub fn answers_without_text(self) -> bool {
+        matches!(self, Self::Embedding | Self::Image | Self::Speech)
     }
 
     /// Langfuse's type of its observations.
@@ -127,7 +154,7 @@ pub struct Api {
     pub when: When,
     /// Where the request names the model, unless the path does.
     pub model: &'static str,
-    /// Members of the request that are its input; the first is the main one.
+    /// Members of the request that are its input; the first that it has is the main one.
     pub input: &'static [&'static str],
     /// Member that becomes the first of the messages; empty = none.
     pub system: &'static str,
@@ -141,6 +168,8 @@ pub struct Api {
     pub count_headers: &'static [(Count, &'static str)],
     /// Header of the answer that holds its id.
     pub id_header: &'static str,
+    /// Header of the answer that holds an error's code (and behind a `:` more).
+    pub error_header: &'static str,
     /// Reads one message of an answer.
     pub read: fn(&mut Collector, &Message<'_>),
 }
@@ -162,6 +191,7 @@ impl Api {
         usage: &UsageRules::NONE,
         count_headers: &[],
         id_header: "",
+        error_header: "",
         read: |_, _| {},
     };
 

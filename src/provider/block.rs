@@ -20,6 +20,7 @@ pub enum Block<'a> {
 impl<'a> Block<'a> {
     /// Reads a block.
     #[must_use]
+    #[inline(never)]
     pub fn read(block: Value<'a>) -> Self {
         if block.is_string() {
             return Self::Text(block);
@@ -29,8 +30,10 @@ impl<'a> Block<'a> {
         if kind.ends_with("tool_use") {
             return Self::Call(block.get("id"), block.get("name"), block.get("input"));
         }
-        if kind == "thinking" {
-            return Self::Reasoning(block.get("thinking"));
+        // Cohere's pieces have no type.
+        let thinking = block.get("thinking");
+        if thinking.is_string() {
+            return Self::Reasoning(thinking);
         }
         // Gemini's parts.
         let call = block.get("functionCall");
@@ -44,9 +47,10 @@ impl<'a> Block<'a> {
         }
         let reasoning = block.get("reasoningContent");
         if reasoning.is_object() {
-            return Self::Reasoning(reasoning.at("reasoningText/text"));
+            // Streamed, it is a level less deep.
+            return Self::Reasoning(reasoning.at("reasoningText/text").or(reasoning.get("text")));
         }
-        let text = block.get("text");
+        let text = block.get("text").or(block.at("guardContent/text/text"));
         match text.is_string() {
             true if block.get("thought").is_true() => Self::Reasoning(text),
             true => Self::Text(text),
@@ -61,6 +65,19 @@ impl<'a> Block<'a> {
             Self::Reasoning(text) => collector.reasoning(choice, text),
             Self::Call(id, name, arguments) => collector.tool_call(choice, CallKey::New, id, name, arguments),
             Self::Other(_) => {}
+        }
+    }
+
+    /// Adds the block as a piece of the one of that index: its beginning, or what is new of it.
+    pub fn add_piece_to(self, collector: &mut Collector, choice: u64, index: u64) {
+        match self {
+            Self::Call(id, name, arguments) => {
+                // `{}` stands for what is to come.
+                let is_empty = arguments.is_object() && arguments.members().next().is_none();
+                let arguments = if is_empty { Value::ABSENT } else { arguments };
+                collector.tool_call(choice, CallKey::Index(index), id, name, arguments);
+            }
+            other => other.add_to(collector, choice),
         }
     }
 }

@@ -122,7 +122,7 @@ impl Counts {
 }
 
 /// Where a family's usage object has its counts, and what they include.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct UsageRules {
     /// Kind, and where it stands (paths of [`Value::at`]; the first that holds a number counts).
     pub fields: &'static [(Count, &'static [&'static str])],

@@ -40,6 +40,12 @@ impl ProviderError {
         }
     }
 
+    /// The error of an answer that says that it failed.
+    #[must_use]
+    pub fn of_failure(error: Value<'_>) -> Self {
+        Self::from_value(error).unwrap_or_else(|| Self { message: "failed".to_owned(), code: None })
+    }
+
     fn from_text(text: &str) -> Option<Self> {
         (!text.is_empty()).then(|| Self { message: cut(text), code: None })
     }

@@ -6,20 +6,27 @@
 //! one that names it before the verb, `_` any segment; a pattern that begins with `/` is a whole path.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use super::api::{Api, When};
+use super::custom::Custom;
 use super::families::FAMILIES;
+use crate::headers::Header;
 
 /// Longest model name in a path, bytes (a Bedrock ARN has some 150).
 const MODEL_MAX: usize = 256;
 
 /// How a call is traced.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Route {
     /// The APIs that it may be of, the first that fits is.
     candidates: Vec<Candidate>,
+    /// Configured providers whose call it may be, and the models that they find in the path; the first that fits is.
+    customs: Vec<(Rc<Custom>, Option<String>)>,
     /// The model that the path names.
     pub model: Option<String>,
+    /// The path is one of several APIs' that are all of LLMs: one of these it is.
+    is_telling: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,12 +34,6 @@ struct Candidate {
     api: &'static Api,
     /// It fits, whatever else becomes known.
     fits: bool,
-}
-
-impl PartialEq for Candidate {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.api, other.api)
-    }
 }
 
 /// Why a call is not traced.
@@ -69,10 +70,40 @@ impl Route {
         self.candidates.first().map(|candidate| candidate.api)
     }
 
+    /// The configured provider whose call it is, by host (without its port) and headers; the route is then that provider's.
+    pub fn take_custom(&mut self, host: &str, headers: &[Header<'_>]) -> Option<Rc<Custom>> {
+        let fitting = std::mem::take(&mut self.customs);
+        let (custom, model) = fitting.into_iter().find(|(custom, _)| custom.when.fits_headers(host, headers))?;
+        self.model = model.or(self.model.take());
+        if let Some(api) = custom.api() {
+            self.candidates = vec![Candidate { api, fits: true }];
+        }
+        Some(custom)
+    }
+
+    /// Configured providers may have to be told by the headers.
+    #[must_use]
+    pub fn may_be_custom(&self) -> bool {
+        !self.customs.is_empty()
+    }
+
     /// More must be known to tell which API it is.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !matches!(self.candidates.as_slice(), [Candidate { fits: true, .. }])
+    }
+
+    /// Nothing more will be known: of several APIs that it may be of, the last (which asks for the least) is taken; a single
+    /// one that may or may not be it is not, since its path alone tells too little.
+    pub fn decide(&mut self) {
+        if self.candidates.iter().any(|candidate| candidate.fits) {
+            self.candidates.retain(|candidate| candidate.fits);
+        } else if self.is_telling {
+            let keep = self.candidates.len().saturating_sub(1);
+            self.candidates.drain(..keep);
+        } else {
+            self.candidates.clear();
+        }
     }
 
     /// Leaves out the APIs that do not fit what is known.
@@ -109,16 +140,16 @@ impl Asked<'_> {
 }
 
 /// `host` is `domain` or below it.
-fn is_domain(host: &str, domain: &str) -> bool {
+pub(super) fn is_domain(host: &str, domain: &str) -> bool {
     let before = host.len().checked_sub(domain.len()).and_then(|at| host.split_at_checked(at));
     before.is_some_and(|(before, end)| end.eq_ignore_ascii_case(domain) && (before.is_empty() || before.ends_with('.')))
 }
 
-/// Finds the APIs of a call, or why it has none. `path` may carry a query.
+/// Finds the APIs of a call, or why it has none. `path` may carry a query; `customs` are the configured providers.
 ///
 /// # Errors
 /// The reason for which the call is not traced.
-pub fn find(path: &[u8], ignore: &[String]) -> Result<Route, Skip> {
+pub fn find(path: &[u8], ignore: &[String], customs: &[Rc<Custom>]) -> Result<Route, Skip> {
     let path = without_query(path);
     if ignore.iter().any(|prefix| is_below(path, prefix.as_bytes())) {
         return Err(Skip::IgnoredPath);
@@ -126,13 +157,24 @@ pub fn find(path: &[u8], ignore: &[String]) -> Result<Route, Skip> {
     if path.first() != Some(&b'/') {
         return Err(Skip::NotAi);
     }
-    let mut route = Route { candidates: Vec::new(), model: None };
+    let mut route = built_in(path);
+    for custom in customs {
+        if let Some(model) = custom.when.fits_path(path) {
+            route.customs.push((Rc::clone(custom), model));
+        }
+    }
+    if route.candidates.is_empty() && route.customs.is_empty() { Err(Skip::NotAi) } else { Ok(route) }
+}
+
+/// The built-in APIs of the first pattern that fits.
+fn built_in(path: &[u8]) -> Route {
+    let mut route = Route::default();
     let mut found = "";
+    let last = percent_decoded(segments(path).next_back().unwrap_or_default());
     for api in FAMILIES.iter().copied().flatten() {
         for pattern in api.paths {
-            if (found.is_empty() || found == *pattern)
-                && let Some(model) = matches(path, pattern)
-            {
+            let may_be = if found.is_empty() { may_match(&last, pattern) } else { found == *pattern };
+            if may_be && let Some(model) = matches(path, pattern) {
                 found = pattern;
                 route.candidates.push(Candidate { api, fits: matches!(api.when, When::Always) });
                 route.model = model;
@@ -140,7 +182,14 @@ pub fn find(path: &[u8], ignore: &[String]) -> Result<Route, Skip> {
             }
         }
     }
-    if found.is_empty() { Err(Skip::NotAi) } else { Ok(route) }
+    route.is_telling = route.candidates.len() > 1;
+    route
+}
+
+/// The last segment of a path does not rule the pattern out. Most calls are of one of a hundred patterns.
+fn may_match(last: &[u8], pattern: &str) -> bool {
+    let end = pattern.rsplit(['/', '*']).next().unwrap_or_default().as_bytes();
+    last.ends_with(end)
 }
 
 /// The path without its query and fragment.
@@ -154,13 +203,13 @@ fn segments(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty())
 }
 
-fn is_below(path: &[u8], prefix: &[u8]) -> bool {
+pub(super) fn is_below(path: &[u8], prefix: &[u8]) -> bool {
     let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.first() == Some(&b'/'))
 }
 
 /// Whether the path ends as the pattern says, and the model that it names.
-fn matches(path: &[u8], pattern: &str) -> Option<Option<String>> {
+pub(super) fn matches(path: &[u8], pattern: &str) -> Option<Option<String>> {
     let mut path = segments(path).rev();
     let mut model = None;
     for wanted in segments(pattern.as_bytes()).rev() {
@@ -233,7 +282,7 @@ mod tests {
             ("/v1/assistants", Err(Skip::NotAi)),
             ("", Err(Skip::NotAi)),
         ] {
-            let found = find(path.as_bytes(), &ignore).map(|route| route.api().unwrap().family);
+            let found = find(path.as_bytes(), &ignore, &[]).map(|route| route.api().unwrap().family);
             assert_eq!(found, expected, "{path}");
         }
     }

@@ -35,8 +35,8 @@ pub struct Verdict {
     pub message: Option<String>,
 }
 
-/// Finish reasons with which an answer is not whole, whatever their case.
-const CUT_REASONS: [&str; 8] = [
+/// Finish reasons with which an answer is not whole, whatever their case. The number is Gemini's `MAX_TOKENS`.
+const CUT_REASONS: [&str; 13] = [
     "length",
     "max_tokens",
     "max_output_tokens",
@@ -45,9 +45,18 @@ const CUT_REASONS: [&str; 8] = [
     "model_context_window_exceeded",
     "error_limit",
     "incomplete",
+    "2",
+    // watsonx's, then Cohere's.
+    "token_limit",
+    "time_limit",
+    "cancelled",
+    "user_cancel",
 ];
-/// Finish reasons with which a provider withheld the answer.
-const WITHHELD_REASONS: [&str; 11] = [
+/// Finish reasons with which a provider says that it failed.
+const FAILED_REASONS: [&str; 2] = ["error", "timeout"];
+/// Finish reasons with which a provider withheld the answer. Gemini blocks prompts for reasons of their own; the numbers are
+/// its `SAFETY`, `RECITATION`, `BLOCKLIST`, `PROHIBITED_CONTENT`, `SPII`, `IMAGE_SAFETY`.
+const WITHHELD_REASONS: [&str; 20] = [
     "content_filter",
     "content_filtered",
     "guardrail_intervened",
@@ -59,6 +68,15 @@ const WITHHELD_REASONS: [&str; 11] = [
     "prohibited_content",
     "spii",
     "error_toxic",
+    "other",
+    "model_armor",
+    "jailbreak",
+    "3",
+    "4",
+    "6",
+    "7",
+    "8",
+    "11",
 ];
 
 impl Verdict {
@@ -94,11 +112,13 @@ fn judge(facts: &Facts) -> (Level, Option<String>) {
 
 fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
     let reason = facts.answer.finish_reason.as_deref().unwrap_or_default();
-    let is_one_of = |reasons: &[&str]| reasons.iter().any(|known| known.eq_ignore_ascii_case(reason));
-    if is_one_of(&CUT_REASONS) {
+    if is_one_of(reason, &FAILED_REASONS) {
+        return (Level::Error, Some(format!("the provider gave up: {reason}")));
+    }
+    if is_one_of(reason, &CUT_REASONS) {
         return (Level::Warning, Some(format!("answer truncated: {reason}")));
     }
-    if is_one_of(&WITHHELD_REASONS) {
+    if is_one_of(reason, &WITHHELD_REASONS) {
         return (Level::Warning, Some(format!("answer withheld: {reason}")));
     }
     if facts.answer.unfinished {
@@ -106,6 +126,12 @@ fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
         return (Level::Warning, Some(what.to_owned()));
     }
     (Level::Default, None)
+}
+
+// Inlined, each list becomes a comparison of its own for each word.
+#[inline(never)]
+fn is_one_of(reason: &str, known: &[&str]) -> bool {
+    known.iter().any(|known| known.eq_ignore_ascii_case(reason))
 }
 
 fn describe(error: &ProviderError) -> String {
@@ -144,6 +170,7 @@ mod tests {
             (Some(503), Ending::Complete, Answer::default(), Level::Error, "503"),
             (Some(200), Ending::Complete, error(), Level::Error, "error in the answer: rate: slow down"),
             (Some(200), Ending::Complete, finish("length"), Level::Warning, "answer truncated: length"),
+            (Some(200), Ending::Complete, finish("ERROR"), Level::Error, "the provider gave up: ERROR"),
             (Some(200), Ending::Complete, finish("content_filter"), Level::Warning, "answer withheld: content_filter"),
             (Some(200), Ending::ClientGone, unfinished(), Level::Warning, "client disconnected mid-stream"),
             (None, Ending::ClientGone, Answer::default(), Level::Warning, "client disconnected before the answer"),

@@ -63,8 +63,9 @@ pub struct Observation<'a> {
     pub output: Option<Cow<'a, str>>,
     /// JSON object of disjoint token counts.
     pub usage_details: Option<String>,
-    /// Send cost 0, so that Langfuse neither estimates tokens nor prices them.
-    pub cost_is_zero: bool,
+    /// JSON object of dollars: what the provider said or the table of prices says; 0 where Langfuse should neither estimate
+    /// tokens nor price them.
+    pub cost_details: Option<Cow<'a, str>>,
     /// User id.
     pub user: Option<&'a str>,
     /// Session id.

@@ -31,6 +31,8 @@ pub struct Cassette {
 pub struct RecordedRequest {
     /// GET, POST, …
     pub method: String,
+    /// The provider's host.
+    pub host: String,
     /// Path without query.
     pub path: String,
     /// Without `?`; empty when there was none.
@@ -129,6 +131,7 @@ fn read(path: &Path) -> Cassette {
         family: text(&file["endpoint_family"]),
         request: RecordedRequest {
             method: text(&request["method"]),
+            host: text(&request["host"]),
             path: text(&request["path"]),
             query: text(&request["query"]),
             headers: headers(&request["headers"]),

@@ -2,6 +2,7 @@
 //! stand-in for Langfuse. `make test` builds the module and installs Envoy into the project's venv.
 
 #![allow(
+    dead_code,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,

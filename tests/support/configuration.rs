@@ -20,8 +20,10 @@ impl Schema {
     pub(crate) fn agrees(&self, config: &Value) -> bool {
         let refused = self.0.iter_errors(config).map(|error| error.to_string()).next();
         let parsed = parse(config);
-        // What the entries of `projects` say is the parser's to check: it names the entry and the remedy.
-        let finer = parsed.as_ref().is_err_and(|error| error.starts_with("projects: "));
+        // What the entries of a list say is the parser's to check: it names the entry and the remedy.
+        let is_list =
+            |error: &String| ["projects: ", "providers: ", "prices: "].iter().any(|key| error.starts_with(key));
+        let finer = parsed.as_ref().is_err_and(is_list);
         let agreed = refused.is_none() == parsed.is_ok() || finer;
         assert!(agreed, "schema: {refused:?}\nparser: {:?}\n{config}", parsed.err());
         parsed.is_ok()

@@ -7,6 +7,7 @@ use ai_tracing::config::Settings;
 use ai_tracing::counters::Counters;
 use ai_tracing::export::otlp::{Resource, encode_batch};
 use ai_tracing::headers::Header;
+use ai_tracing::provider::Skip;
 use testkit::cassettes::Cassette;
 use testkit::langfuse::{Span, read_batch};
 
@@ -33,7 +34,10 @@ impl<'a> Exchange<'a> {
         }
         Self {
             path: cassette.target(),
-            request_headers: pairs(&cassette.request.headers),
+            request_headers: [(":authority", cassette.request.host.as_bytes())]
+                .into_iter()
+                .chain(pairs(&cassette.request.headers))
+                .collect(),
             request: vec![&cassette.request.body],
             status: Some(cassette.response.status),
             response_headers: pairs(&cassette.response.headers),
@@ -45,17 +49,25 @@ impl<'a> Exchange<'a> {
 
     /// The call at its end, and what the host says of that.
     fn call(&self, settings: &str) -> (Call, End<'_>) {
+        self.begin(settings).expect("an LLM call")
+    }
+
+    /// Why the call is not traced, if it is not.
+    pub fn skip(&self, settings: &str) -> Option<Skip> {
+        self.begin(settings).and_then(|(call, end)| call.explain(&end)).err()
+    }
+
+    fn begin(&self, settings: &str) -> Result<(Call, End<'_>), Skip> {
         let settings = Rc::new(Settings::load(settings.as_bytes(), &|_| None).expect("a valid configuration"));
         let counters = Rc::new(Counters::default());
-        let route = find_route(self.path.as_bytes(), &settings, &counters).expect("an LLM path");
+        let route = find_route(self.path.as_bytes(), &settings, &counters)?;
         let mut headers: Vec<Header<'_>> = vec![(b":method", b"POST")];
         headers.extend(self.request_headers.iter().map(|(k, v)| (k.as_bytes(), *v)));
         let (path, gateway) = (self.path.as_bytes(), GatewayIds::default());
         let beginning =
             Beginning { path, headers: &headers, now: NOW, context_id: 7, gateway, routes: None, all_headers: true };
         let mut call =
-            Call::begin(&settings, &counters, &Shared::new(settings.memory_budget, [1, 2]), route, &beginning)
-                .expect("a POST");
+            Call::begin(&settings, &counters, &Shared::new(settings.memory_budget, [1, 2]), route, &beginning)?;
         self.request.iter().for_each(|bytes| call.request_piece(Piece::Bytes(bytes)));
         if let Some(status) = self.status {
             let status = status.to_string();
@@ -69,7 +81,7 @@ impl<'a> Exchange<'a> {
         if self.end_of_stream {
             call.response_ended();
         }
-        (call, End { now: NOW + 1_250_000_000, details: self.details, gateway: &[] })
+        Ok((call, End { now: NOW + 1_250_000_000, details: self.details, gateway: &[] }))
     }
 
     /// The encoded span, without its random ids.

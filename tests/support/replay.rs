@@ -18,6 +18,14 @@ pub const HOST_SPECIFIC: &[&str] = &[
     "langfuse.observation.metadata.upstream_response_time",
 ];
 
+/// What another clock makes different.
+pub const TIMES: &[&str] = &[
+    "langfuse.observation.completion_start_time",
+    "langfuse.trace.metadata.total_duration_ms",
+    "langfuse.trace.metadata.time_per_token_ms",
+    "langfuse.trace.metadata.throughput_tokens_per_second",
+];
+
 /// One span for each cassette, replayed on `host`; bytes must pass unchanged, and the host have no reason to complain.
 pub fn replay_in_process(host: &Personality, cassettes: &[Cassette]) -> Vec<Span> {
     let path = testkit::repository_root().join("filters/ai-tracing.wasm");
@@ -64,7 +72,7 @@ fn exchange(cassette: &Cassette, seed: u64) -> Exchange {
     let request = Request {
         method: recorded.method.clone(),
         path: cassette.target(),
-        authority: "api.example".to_owned(),
+        authority: recorded.host.clone(),
         headers: recorded.headers.clone(),
         body: odd_pieces(&recorded.body, seed),
     };

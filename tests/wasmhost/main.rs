@@ -2,6 +2,7 @@
 //! clock, and every answer that a host or Langfuse may give. `make build` makes the module.
 
 #![allow(
+    dead_code,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,6 +19,8 @@ mod exchanges;
 mod expectation;
 mod export;
 mod faults;
+#[path = "../support/feed.rs"]
+mod feed;
 mod lifecycle;
 #[path = "../support/replay.rs"]
 mod replay;

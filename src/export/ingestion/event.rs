@@ -8,7 +8,7 @@ use super::Dialect;
 use super::model;
 use super::reader::{Span, Value};
 use crate::export::iso;
-use crate::json::{Object, write_string};
+use crate::json::{Object, Value as Json, write_string};
 
 /// Langfuse refuses longer names of traces; counted as JavaScript counts, in UTF-16 units.
 const NAME_MAX: usize = 1000;
@@ -48,7 +48,7 @@ impl EventType {
         let (name, body) = match kind {
             "event" => ("event-create", Body::Event),
             "generation" => ("generation-create", Body::Generation),
-            "embedding" if !dialect.embedding => ("generation-create", Body::Generation),
+            "embedding" | "retriever" | "guardrail" if !dialect.embedding => ("generation-create", Body::Generation),
             _ if !dialect.embedding => ("span-create", Body::Span),
             "embedding" => ("embedding-create", Body::Generation),
             "agent" => ("agent-create", Body::Generation),
@@ -151,8 +151,8 @@ fn input_and_output(body: &mut Object<'_>, span: &Span<'_>) {
 
 /// JSON stays as it is written, number for number; anything else becomes a string.
 fn write_content(out: &mut String, text: &str) {
-    match serde_json::from_str::<&serde_json::value::RawValue>(text) {
-        Ok(json) if !is_deep(json.get()) => out.push_str(json.get()),
+    match Json::check(text) {
+        Ok(json) if !is_deep(json.raw()) => out.push_str(json.raw()),
         _ => write_string(out, text),
     }
 }
@@ -200,8 +200,7 @@ fn write_value(out: &mut String, value: &Value<'_>) {
         Value::Text(text) => write_string(out, text),
         Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
         Value::Int(number) => out.push_str(itoa::Buffer::new().format(*number)),
-        // Not a number is null in JSON.
-        Value::Double(number) => out.push_str(&serde_json::to_string(number).unwrap_or_else(|_| "null".to_owned())),
+        Value::Double(number) => write_double(out, *number),
         Value::Texts(texts) => {
             out.push('[');
             for (at, text) in texts.iter().enumerate() {
@@ -213,6 +212,40 @@ fn write_value(out: &mut String, value: &Value<'_>) {
             out.push(']');
         }
     }
+}
+
+/// The shortest decimal that reads back as `number`, or the nearest of 15 digits behind the point. What JSON has no word
+/// for (not a number, infinite) or no filter measures (9e14 and more: 2^53 tenths) is null.
+///
+/// The formatter of `core` would be the largest function of the module.
+fn write_double(out: &mut String, number: f64) {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let magnitude = number.abs();
+    // Whole numbers up to 2^53 and powers of ten up to 10^22 are exact, so the quotient is what a parser would read.
+    let scaled = |power: f64| Some((magnitude * power).round_ties_even()).filter(|scaled| *scaled < EXACT);
+    let powers = (1..=15).scan(1.0, |power, digits| {
+        *power *= 10.0;
+        Some((digits, *power, scaled(*power)?))
+    });
+    let mut last = None;
+    for (digits, power, scaled) in powers {
+        last = Some((digits, scaled));
+        if scaled / power == magnitude {
+            break;
+        }
+    }
+    let Some((digits, scaled)) = last else { return out.push_str("null") };
+    if number < 0.0 {
+        out.push('-');
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, from 0 to 2^53")]
+    let scaled = scaled as u64;
+    let unit = 10_u64.pow(digits);
+    out.push_str(itoa::Buffer::new().format(scaled / unit));
+    // The 1 before the fraction keeps its zeros.
+    let fraction = unit + scaled % unit;
+    out.push('.');
+    out.push_str(itoa::Buffer::new().format(fraction).get(1..).unwrap_or_default());
 }
 
 fn cut(name: &str) -> &str {
@@ -237,6 +270,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn kinds_have_their_events_where_the_server_knows_them() {
@@ -246,7 +280,8 @@ mod tests {
             ("span", "span-create", "span-create"),
             ("event", "event-create", "event-create"),
             ("tool", "tool-create", "span-create"),
-            ("guardrail", "guardrail-create", "span-create"),
+            ("retriever", "retriever-create", "generation-create"),
+            ("guardrail", "guardrail-create", "generation-create"),
             ("", "span-create", "span-create"),
         ] {
             let name = |embedding| EventType::of(kind, Dialect { embedding }).name;
@@ -273,6 +308,45 @@ mod tests {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert_eq!(written(&nested(DEPTH_MAX)), nested(DEPTH_MAX));
         assert_eq!(written(&nested(DEPTH_MAX + 1)), format!("\"{}\"", nested(DEPTH_MAX + 1)));
+    }
+
+    fn double(number: f64) -> String {
+        let mut out = String::new();
+        write_double(&mut out, number);
+        out
+    }
+
+    #[test]
+    fn doubles_are_short_and_never_what_json_cannot_say() {
+        for (number, written) in [
+            (1250.5, "1250.5"),
+            (1250.0, "1250.0"),
+            (-0.15, "-0.15"),
+            (0.0, "0.0"),
+            (0.000_001_5, "0.0000015"),
+            (1e-20, "0.000000000000000"),
+            (900_000_000_000_000.5, "900000000000000.5"),
+            (1e15, "null"),
+            (f64::NAN, "null"),
+            (f64::NEG_INFINITY, "null"),
+        ] {
+            assert_eq!(double(number), written);
+        }
+        assert_eq!(double(0.1 + 0.2), "0.300000000000000");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_measured_reads_back(thousandths in 0_u64..1 << 49, digits in 0_i32..6) {
+            let number = thousandths as f64 / 10_f64.powi(digits);
+            prop_assume!(number < 9e14);
+            prop_assert_eq!(double(number).parse::<f64>().unwrap(), number);
+        }
+
+        #[test]
+        fn any_double_is_json(bits: u64) {
+            prop_assert!(serde_json::from_str::<Option<f64>>(&double(f64::from_bits(bits))).is_ok());
+        }
     }
 
     #[test]

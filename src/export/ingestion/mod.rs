@@ -114,7 +114,7 @@ mod tests {
             input: Some(Cow::Borrowed(r#"[{"role": "user","content":"h\u00e9"}]"#)),
             output: Some(Cow::Borrowed("hello \"you\"")),
             usage_details: Some(r#"{"input":130,"input_cached_tokens":20,"output":25,"total":175}"#.to_owned()),
-            cost_is_zero: true,
+            cost_details: Some(r#"{"total":0}"#.into()),
             user: Some("user-1"),
             session: Some("sess-1"),
             tags: vec!["gateway", "kong"],
@@ -185,7 +185,7 @@ mod tests {
     fn what_is_not_known_is_not_said() {
         let bare = span(|observation| {
             (observation.parameters, observation.input, observation.output) = (None, None, None);
-            (observation.usage_details, observation.cost_is_zero) = (None, false);
+            (observation.usage_details, observation.cost_details) = (None, None);
             (observation.model, observation.user, observation.session) = (None, None, None);
             (observation.times.first_content, observation.tags) = (None, Vec::new());
             observation.verdict = Verdict { level: Level::Default, message: None };

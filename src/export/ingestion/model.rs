@@ -1,15 +1,14 @@
 //! What only a generation has: model, parameters, prompt, time of the first content, tokens, cost.
 
 use super::reader::{Span, Value};
-use crate::json::Object;
-use crate::json::{is_null, object_members, parse, write_string};
+use crate::json::{Object, Value as Json, write_string};
 
 /// The largest integer that the server takes: JavaScript's `Number.MAX_SAFE_INTEGER`.
 const INTEGER_MAX: u64 = 9_007_199_254_740_991;
 
 /// Writes them into an observation's body.
 pub(super) fn write(body: &mut Object<'_>, span: &Span<'_>) {
-    let json = |key: &str| span.text(key).unwrap_or_default().as_bytes();
+    let json = |key: &str| Json::check(span.text(key).unwrap_or_default()).unwrap_or_default();
     body.optional("completionStartTime", span.text("langfuse.observation.completion_start_time"));
     body.optional("model", span.text("langfuse.observation.model.name"));
     parameters(body, json("langfuse.observation.model.parameters"));
@@ -26,29 +25,37 @@ pub(super) fn write(body: &mut Object<'_>, span: &Span<'_>) {
 }
 
 /// Values that are no text, number, boolean, null or list of texts are written as text: the server refuses them.
-fn parameters(body: &mut Object<'_>, json: &[u8]) {
-    let members = object_members(json);
-    if members.is_empty() {
+fn parameters(body: &mut Object<'_>, json: Json<'_>) {
+    let mut members = json.members().peekable();
+    if members.peek().is_none() {
         return;
     }
     let mut parameters = Object::open(body.key("modelParameters"));
     for (key, value) in members {
-        let value = value.get();
-        if is_plain(value.as_bytes()) {
-            parameters.raw(&key, value);
+        if is_plain(value) {
+            parameters.raw(&key, value.raw());
         } else {
-            write_string(parameters.key(&key), value);
+            write_string(parameters.key(&key), value.raw());
         }
     }
     parameters.close();
 }
 
-fn is_plain(json: &[u8]) -> bool {
-    match json.first() {
-        Some(b'"') => true,
-        Some(b'[') => parse::<Vec<String>>(json).is_some(),
-        _ => is_null(json) || parse::<bool>(json).is_some() || parse::<f64>(json).is_some(),
+fn is_plain(value: Json<'_>) -> bool {
+    match value.raw() {
+        "null" | "true" | "false" => true,
+        _ if value.is_array() => value.items().all(Json::is_string),
+        number => value.is_string() || (!value.is_object() && is_finite(number)),
     }
+}
+
+/// JavaScript has a number of that size (up to 1.8e308); JSON has larger ones.
+fn is_finite(number: &str) -> bool {
+    let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let whole = digits.split('.').next().unwrap_or_default();
+    exponent
+        .parse()
+        .is_ok_and(|exponent: i32| exponent < 308 && whole.len() < 308 - exponent.max(0).unsigned_abs() as usize)
 }
 
 /// `usageDetails`, and `usage` for servers of version 2 that know nothing else.
@@ -56,10 +63,9 @@ fn is_plain(json: &[u8]) -> bool {
 /// Newer servers merge the two, bucket by bucket (`mapObservationEventsToRecords` in the server's `IngestionService`):
 /// `usage.input` counts everything that went in, so where `usageDetails` has only part of it (all of a prompt was
 /// cached) it must say `input: 0`, or those tokens are counted twice.
-fn usage(body: &mut Object<'_>, json: &[u8]) {
-    let count = |json: &str| parse::<u64>(json.as_bytes()).filter(|count| *count <= INTEGER_MAX);
-    let members = object_members(json);
-    let buckets: Vec<_> = members.iter().filter_map(|(key, value)| Some((key.as_ref(), count(value.get())?))).collect();
+fn usage(body: &mut Object<'_>, json: Json<'_>) {
+    let count = |value: Json<'_>| value.number().filter(|count| *count <= INTEGER_MAX);
+    let buckets: Vec<_> = json.members().filter_map(|(key, value)| Some((key, count(value)?))).collect();
     if buckets.is_empty() {
         return;
     }
@@ -88,21 +94,24 @@ fn usage(body: &mut Object<'_>, json: &[u8]) {
 }
 
 /// Amounts of at least 0.
-fn cost(body: &mut Object<'_>, json: &[u8]) {
-    let members = object_members(json);
-    let is_amount = |json: &str| parse::<f64>(json.as_bytes()).is_some_and(|amount| amount >= 0.0);
-    let mut amounts = members.iter().filter(|(_, value)| is_amount(value.get())).peekable();
+fn cost(body: &mut Object<'_>, json: Json<'_>) {
+    let amounts = json.members().filter_map(|(key, value)| Some((key, value.amount()?)));
+    let mut amounts = amounts.filter(|(_, amount)| is_finite(amount)).peekable();
     if amounts.peek().is_none() {
         return;
     }
     let mut cost = Object::open(body.key("costDetails"));
-    amounts.for_each(|(key, value)| cost.raw(key, value.get()));
+    amounts.for_each(|(key, amount)| cost.raw(&key, amount));
     cost.close();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn checked(json: &str) -> Json<'_> {
+        Json::check(json).unwrap_or_default()
+    }
 
     fn written(write: impl FnOnce(&mut Object<'_>)) -> String {
         let mut out = String::new();
@@ -117,9 +126,9 @@ mod tests {
         let json = r#"{"temperature":0.70,"stream":true,"seed":null,"stop":["a","b"],"user":"u",
             "format":{"type":"x"},"ids":[1,2],"huge":1e999,"mixed":["a",1],"empty":[]}"#;
         let expected = r#"{"modelParameters":{"temperature":0.70,"stream":true,"seed":null,"stop":["a","b"],"user":"u","format":"{\"type\":\"x\"}","ids":"[1,2]","huge":"1e999","mixed":"[\"a\",1]","empty":[]}}"#;
-        assert_eq!(written(|body| parameters(body, json.as_bytes())), expected);
+        assert_eq!(written(|body| parameters(body, checked(json))), expected);
         for none in ["", "{}", "[1]", "{\"a\":"] {
-            assert_eq!(written(|body| parameters(body, none.as_bytes())), "{}");
+            assert_eq!(written(|body| parameters(body, checked(none))), "{}");
         }
     }
 
@@ -144,15 +153,15 @@ mod tests {
             ),
         ] {
             let expected = format!(r#"{{"usageDetails":{details},"usage":{old}}}"#);
-            assert_eq!(written(|body| usage(body, json.as_bytes())), expected);
+            assert_eq!(written(|body| usage(body, checked(json))), expected);
         }
-        assert_eq!(written(|body| usage(body, br#"{"input":1.5}"#)), "{}");
+        assert_eq!(written(|body| usage(body, checked(r#"{"input":1.5}"#))), "{}");
     }
 
     #[test]
     fn amounts_are_not_negative() {
-        let json = br#"{"total":0,"input":0.25,"output":-1,"other":"1"}"#;
-        assert_eq!(written(|body| cost(body, json)), r#"{"costDetails":{"total":0,"input":0.25}}"#);
-        assert_eq!(written(|body| cost(body, br#"{"total":-1}"#)), "{}");
+        let json = r#"{"total":0,"input":0.25,"output":-1,"other":"1"}"#;
+        assert_eq!(written(|body| cost(body, checked(json))), r#"{"costDetails":{"total":0,"input":0.25}}"#);
+        assert_eq!(written(|body| cost(body, checked(r#"{"total":-1}"#))), "{}");
     }
 }

@@ -1,14 +1,9 @@
 //! The answer of the ingestion API: 207 with each event's own status
 //! (<https://api.reference.langfuse.com/#tag/ingestion>).
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
 use super::event::{OBSERVATION_EVENT, TRACE_EVENT, is_new_kind};
 use super::reader::Span;
-use crate::json::{Number, Text, close_truncated, object_members, parse};
+use crate::json::{Value, close_truncated};
 
 /// What became of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,60 +43,72 @@ pub struct Answer {
 #[must_use]
 pub fn read_reply(body: &[u8], spans: &[Vec<u8>]) -> Answer {
     let readable = errors(body);
-    let repaired;
-    let errors = match &readable {
-        Some(errors) => errors,
-        None => {
-            repaired = close_truncated(body);
-            &self::errors(&repaired).unwrap_or_default()
-        }
-    };
-    let sent: Vec<Option<Sent>> = spans.iter().map(|bytes| Sent::read(bytes)).collect();
+    let repaired = if readable.is_some() { Vec::new() } else { close_truncated(body) };
+    let errors = readable.or_else(|| errors(&repaired)).unwrap_or_default();
+    let mut sent = Sent::all(spans);
     let mut answer = Answer {
-        items: sent.iter().map(|sent| if sent.is_some() { Item::Taken } else { Item::Refused }).collect(),
+        items: vec![Item::Refused; spans.len()],
         not_accepted: false,
         unknown_type: false,
         readable: readable.is_some(),
     };
-    let places = sent.iter().enumerate().filter_map(|(at, sent)| sent.map(|sent| (sent.span, (at, sent.is_new_kind))));
-    let places: BTreeMap<u64, (usize, bool)> = places.collect();
-    for refusal in errors.iter().filter_map(|error| Refusal::read(error)) {
-        let Some((at, is_new_kind)) = places.get(&refusal.span) else { continue };
-        let Some(item) = answer.items.get_mut(*at) else { continue };
-        let unknown_type = refusal.of_type && *is_new_kind;
-        answer.not_accepted |= refusal.not_accepted;
-        answer.unknown_type |= unknown_type;
-        let again = refusal.not_accepted || unknown_type || matches!(refusal.status, 408 | 429 | 500..=599);
-        *item = (*item).max(if again { Item::Retry } else { Item::Refused });
+    for sent in &sent {
+        answer.set(sent.at, Item::Taken);
+    }
+    sent.sort_unstable_by_key(|sent| sent.span);
+    for refusal in errors.items().filter_map(Refusal::read) {
+        if let Ok(found) = sent.binary_search_by_key(&refusal.span, |sent| sent.span)
+            && let Some(sent) = sent.get(found)
+        {
+            answer.add(&refusal, sent);
+        }
     }
     answer
 }
 
-/// What an answer needs to know of a span.
-#[derive(Clone, Copy)]
+impl Answer {
+    fn set(&mut self, at: usize, item: Item) {
+        self.items.get_mut(at).into_iter().for_each(|place| *place = item);
+    }
+
+    fn add(&mut self, refusal: &Refusal, sent: &Sent) {
+        let unknown_type = refusal.of_type && sent.is_new_kind;
+        self.not_accepted |= refusal.not_accepted;
+        self.unknown_type |= unknown_type;
+        let again = refusal.not_accepted || unknown_type || matches!(refusal.status, 408 | 429 | 500..=599);
+        let item = if again { Item::Retry } else { Item::Refused };
+        let before = self.items.get(sent.at).copied().unwrap_or(item);
+        self.set(sent.at, item.max(before));
+    }
+}
+
+/// What an answer needs to know of a span that was sent.
 struct Sent {
     span: u64,
+    /// Its place in the batch.
+    at: usize,
     is_new_kind: bool,
 }
 
 impl Sent {
-    fn read(bytes: &[u8]) -> Option<Self> {
+    /// Those that could be read.
+    fn all(spans: &[Vec<u8>]) -> Vec<Self> {
+        spans.iter().enumerate().filter_map(|(at, bytes)| Self::read(at, bytes)).collect()
+    }
+
+    fn read(at: usize, bytes: &[u8]) -> Option<Self> {
         let span = Span::read(bytes).ok()?;
         let kind = span.text("langfuse.observation.type").unwrap_or_default();
-        Some(Self { span: u64::from_be_bytes(span.span_id), is_new_kind: is_new_kind(kind) })
+        Some(Self { span: u64::from_be_bytes(span.span_id), at, is_new_kind: is_new_kind(kind) })
     }
 }
 
-/// The error items; none where the body is no answer of this API.
-fn errors(body: &[u8]) -> Option<Vec<&RawValue>> {
-    let members = object_members(body);
-    let list = |name: &str| {
-        let (_, value) = members.iter().find(|(key, _)| key == name)?;
-        parse::<Vec<&RawValue>>(value.get().as_bytes())
-    };
-    let errors = list("errors");
+/// The list of errors; none where the body is no answer of this API.
+fn errors(body: &[u8]) -> Option<Value<'_>> {
+    let answer = Value::parse(body)?;
+    let list = |name: &str| Some(answer.get(name)).filter(|list| list.is_array());
     // An answer without errors may leave the list out.
-    errors.or_else(|| list("successes").map(|_| Vec::new()))
+    list("errors").or_else(|| list("successes").map(|_| Value::ABSENT))
 }
 
 /// An event that was not taken.
@@ -114,22 +121,14 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn read(error: &RawValue) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Error<'a> {
-            #[serde(borrow, default)]
-            id: Text<'a>,
-            #[serde(default)]
-            status: Number,
-        }
-        let text = error.get();
-        let error: Error<'_> = parse(text.as_bytes())?;
-        let id = error.id.get()?;
+    fn read(error: Value<'_>) -> Option<Self> {
+        let text = error.raw();
+        let id = error.get("id").text()?;
         let observation = id.strip_suffix(OBSERVATION_EVENT);
         let span = u64::from_str_radix(observation.or_else(|| id.strip_suffix(TRACE_EVENT))?, 16).ok()?;
         Some(Self {
             span,
-            status: error.status.0.unwrap_or_default(),
+            status: error.get("status").number().unwrap_or_default(),
             not_accepted: text.contains("Event type not accepted") || text.contains("events_only"),
             // The word of the server's validation for a union without a member of this `type`.
             of_type: observation.is_some() && text.contains("discriminator"),

@@ -42,7 +42,7 @@ fn observation_attributes(out: &mut Vec<u8>, observation: &Observation<'_>) {
         ("langfuse.observation.input", observation.input.as_deref()),
         ("langfuse.observation.output", observation.output.as_deref()),
         ("langfuse.observation.usage_details", observation.usage_details.as_deref()),
-        ("langfuse.observation.cost_details", observation.cost_is_zero.then_some(r#"{"total":0}"#)),
+        ("langfuse.observation.cost_details", observation.cost_details.as_deref()),
         ("langfuse.observation.completion_start_time", first_content.as_deref()),
         ("langfuse.observation.level", level),
         ("langfuse.observation.status_message", observation.verdict.message.as_deref()),

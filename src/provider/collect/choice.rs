@@ -80,6 +80,23 @@ impl Choice {
         room.append(to, text);
     }
 
+    /// Tells that there is text, if an empty one.
+    pub(super) fn begin_text(&mut self) {
+        self.text.get_or_insert_default();
+    }
+
+    /// Separates what was reasoned so far from what follows.
+    pub(super) fn separate_reasoning(&mut self, room: &mut Room) {
+        if !self.reasoning.is_empty() {
+            room.append(&mut self.reasoning, "\n\n");
+        }
+    }
+
+    /// One of the texts holds this one.
+    pub(super) fn holds(&self, text: &str) -> bool {
+        [self.text.as_deref().unwrap_or_default(), &self.reasoning, &self.refusal].iter().any(|own| own.contains(text))
+    }
+
     /// Sets what is not set yet; true where it was not.
     pub(super) fn set_role(&mut self, role: &str, room: &mut Room) -> bool {
         set(&mut self.role, role, room)
@@ -126,6 +143,14 @@ impl Choice {
         }
     }
 
+    /// Gives the tool call of that index an empty object where it got no arguments; true where it did not.
+    pub(super) fn end_call(&mut self, index: u64, room: &mut Room) -> bool {
+        let mut calls = self.calls.iter_mut().filter(|call| call.index == Some(index) && call.arguments.is_empty());
+        let Some(call) = calls.next() else { return false };
+        room.append(&mut call.arguments, "{}");
+        true
+    }
+
     /// Bytes of the arguments of a tool call so far.
     pub(super) fn arguments_len(&self, number: usize) -> usize {
         self.calls.get(number).map_or(0, |call| call.arguments.len())
@@ -155,10 +180,10 @@ impl Choice {
         self.text.is_none() && self.message.is_none() && self.function.is_none() && self.len() == self.role.len()
     }
 
-    /// The text alone, as a completion has it; a message as it was sent.
+    /// The text alone, as a completion has it; a message where it has reasoning, too, or was sent as one.
     pub(super) fn text_json(&self) -> String {
-        if let Some(message) = &self.message {
-            return message.clone();
+        if self.message.is_some() || !self.reasoning.is_empty() {
+            return self.message_json();
         }
         let mut out = String::new();
         write_string(&mut out, self.text.as_deref().unwrap_or_default());

@@ -5,20 +5,24 @@
 //! `[DONE]` may be missing. What is held is bounded by the room for output.
 
 mod choice;
+mod content;
+mod facts;
 mod room;
 mod template;
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use super::answer::Answer;
 use super::api::{Api, Operation};
-use super::count::{Count, Counts};
+use super::count::Counts;
+use super::custom::Custom;
 use super::message::Message;
 use super::{ProviderError, Usage};
 use crate::budget::Lease;
 use crate::json::{Document, Value, close_truncated};
 pub use choice::CallKey;
-use choice::{Choice, Slot, arguments};
+use choice::Choice;
 use room::Room;
 use template::{Target, Template};
 
@@ -35,6 +39,8 @@ pub struct Collector {
     api: &'static Api,
     /// The request's prompt, where an answer repeats it (vLLM).
     pub prompt: Option<String>,
+    /// The provider, where a configuration describes it.
+    pub custom: Option<Rc<Custom>>,
     id: Option<String>,
     model: Option<String>,
     choices: Vec<Choice>,
@@ -49,6 +55,8 @@ pub struct Collector {
     endless: bool,
     unread: u32,
     effects: Effects,
+    /// The message that is being read was cut.
+    reads_cut: bool,
 }
 
 /// What one message did.
@@ -70,6 +78,7 @@ impl Collector {
         Self {
             api,
             prompt: None,
+            custom: None,
             id: None,
             model: None,
             choices: Vec::new(),
@@ -83,6 +92,7 @@ impl Collector {
             endless: false,
             unread: 0,
             effects: Effects::default(),
+            reads_cut: false,
         }
     }
 
@@ -120,22 +130,34 @@ impl Collector {
         self.effects.content
     }
 
-    /// Takes the message that a stream ended in, which may be cut: what of it had arrived is read.
+    /// Takes the message that a stream ended in, which may be cut: what of it had arrived is read, but it tells neither the
+    /// end nor the usage.
     pub fn last_event(&mut self, event: &[u8], data: &[u8]) {
         let data = data.trim_ascii();
         if Value::parse(data).is_some() || data == b"[DONE]" || !matches!(data.first(), Some(b'{' | b'[')) {
             self.event(event, data);
         } else {
+            self.reads_cut = true;
             self.event(event, &close_truncated(data));
-            (self.done, self.endless) = (false, false);
+            self.reads_cut = false;
+            self.endless = false;
         }
     }
 
-    /// Reads the body of an answer that is no stream.
+    /// Reads the body of an answer that is no stream. Where texts are asked for, one that is no JSON is the text.
     pub fn document(&mut self, document: &Document) {
         let text = document.view();
-        if let Some(body) = Value::parse(&text) {
-            self.message(&Message { event: b"", body, whole: true, document: Some(document) });
+        // A broken character costs itself.
+        let text = match std::str::from_utf8(&text) {
+            Ok(_) => text,
+            Err(_) => Cow::Owned(String::from_utf8_lossy(&text).into_owned().into_bytes()),
+        };
+        match Value::parse(&text) {
+            Some(body) if body.is_object() || !self.api.operation.is_of_speech() => {
+                self.message(&Message { event: b"", body, whole: true, document: Some(document) });
+            }
+            None if !self.api.operation.is_of_speech() => {}
+            _ => self.set_text(0, &String::from_utf8_lossy(document.head())),
         }
     }
 
@@ -152,7 +174,7 @@ impl Collector {
     }
 
     /// An `error` member says so in every family.
-    fn read_error(&mut self, body: Value<'_>) {
+    pub fn read_error(&mut self, body: Value<'_>) {
         let error = body.get("error");
         if error.is_nothing() {
             return;
@@ -173,214 +195,6 @@ impl Collector {
         if let Some(text) = data.get(at..end).and_then(|bytes| std::str::from_utf8(bytes).ok()) {
             self.template.learn(event, data, text, target);
         }
-    }
-
-    /// The id of the answer.
-    pub fn id(&mut self, value: Value<'_>) {
-        self.effects.changes += u32::from(set_once(&mut self.id, value));
-    }
-
-    /// The model that answers.
-    pub fn model(&mut self, value: Value<'_>) {
-        self.effects.changes += u32::from(set_once(&mut self.model, value));
-    }
-
-    /// A piece of the text of a choice.
-    pub fn text(&mut self, choice: u64, value: Value<'_>) {
-        self.append(choice, Slot::Text, value);
-    }
-
-    /// A piece of the reasoning of a choice.
-    pub fn reasoning(&mut self, choice: u64, value: Value<'_>) {
-        self.append(choice, Slot::Reasoning, value);
-    }
-
-    /// A piece of the refusal of a choice.
-    pub fn refusal(&mut self, choice: u64, value: Value<'_>) {
-        self.append(choice, Slot::Refusal, value);
-    }
-
-    /// The whole text of a choice so far, in place of what was collected.
-    pub fn set_text(&mut self, choice: u64, text: &str) {
-        let Some(at) = self.choice(choice) else { return };
-        self.restart_at(at);
-        self.append_to(Target { choice: at, slot: Slot::Text }, text);
-        self.effects.content |= !text.is_empty();
-    }
-
-    /// Who speaks in a choice.
-    pub fn role(&mut self, choice: u64, value: Value<'_>) {
-        if let Some(role) = value.non_empty() {
-            self.change(choice, |choice, room| choice.set_role(&role, room));
-        }
-    }
-
-    /// A piece of audio: its transcript is text, its data is not kept.
-    pub fn audio(&mut self, choice: u64, audio: Value<'_>) {
-        if !audio.is_object() {
-            return;
-        }
-        if let Some(id) = audio.get("id").non_empty() {
-            self.change(choice, |choice, room| choice.set_audio_id(&id, room));
-        }
-        if let Some(transcript) = audio.get("transcript").something() {
-            self.append(choice, Slot::Transcript, transcript);
-        }
-        self.effects.content |= !audio.get("data").is_nothing();
-        self.effects.changes += 1;
-    }
-
-    /// A piece of a tool call: its id and name (where they are not known yet), and arguments, which are appended (a text)
-    /// or come whole (an object).
-    pub fn tool_call(&mut self, choice: u64, key: CallKey<'_>, id: Value<'_>, name: Value<'_>, arguments: Value<'_>) {
-        let Some(at) = self.choice(choice) else { return };
-        let (id, name) = (id.text().unwrap_or_default(), name.text().unwrap_or_default());
-        let Some(found) = self.choices.get_mut(at) else { return };
-        let Some(call) = found.call(key, &mut self.room) else {
-            self.effects.content = true;
-            return;
-        };
-        let named = found.name_call(call, &id, &name, &mut self.room);
-        self.effects.changes += u32::from(named);
-        self.effects.content |= !name.is_empty();
-        self.append_arguments(Target { choice: at, slot: Slot::Arguments(call) }, arguments);
-    }
-
-    /// The whole arguments of a tool call, of which pieces may have come before.
-    pub fn tool_arguments(&mut self, choice: u64, key: CallKey<'_>, whole: Value<'_>) {
-        let Some(at) = self.choice(choice) else { return };
-        let Some(found) = self.choices.get_mut(at) else { return };
-        let Some(call) = found.call(key, &mut self.room) else { return };
-        if arguments(whole).len() >= found.arguments_len(call) {
-            found.clear_arguments(call, &mut self.room);
-            self.append_arguments(Target { choice: at, slot: Slot::Arguments(call) }, whole);
-        }
-        self.effects.changes += 1;
-    }
-
-    /// A piece of the one function call that the first chat API knew.
-    pub fn function_call(&mut self, choice: u64, function: Value<'_>) {
-        if !function.is_object() {
-            return;
-        }
-        let name = function.get("name").text().unwrap_or_default();
-        self.change(choice, |choice, room| choice.name_function(&name, room));
-        self.effects.content |= !name.is_empty();
-        if let Some(at) = self.choice(choice) {
-            self.append_arguments(Target { choice: at, slot: Slot::FunctionArguments }, function.get("arguments"));
-        }
-    }
-
-    /// Why a choice ended; the last word counts.
-    pub fn finish_reason(&mut self, choice: u64, value: Value<'_>) {
-        let reason = match value.non_empty() {
-            Some(reason) => reason,
-            // Some gateways of Gemini's send the number of the enum.
-            None => Cow::Borrowed(value.amount().unwrap_or_default()),
-        };
-        if reason.is_empty() {
-            return;
-        }
-        let reason = crate::trace::truncate(&reason, REASON_MAX).to_owned();
-        self.change(choice, |choice, _| {
-            choice.finish_reason = Some(reason);
-            true
-        });
-    }
-
-    /// The message of a choice as it was sent.
-    pub fn whole_message(&mut self, choice: u64, message: Value<'_>) {
-        self.change(choice, |choice, room| {
-            choice.set_message(message, room);
-            true
-        });
-    }
-
-    /// Output that is no content, but tells of it: how many vectors there are. JSON text.
-    pub fn summary(&mut self, json: String) {
-        self.effects.changes += 1;
-        self.output = Some(json);
-    }
-
-    /// Output that is no choice, as it was sent.
-    pub fn output(&mut self, value: Value<'_>) {
-        self.effects.changes += 1;
-        let mut kept = String::new();
-        self.room.append(&mut kept, value.raw());
-        if kept.len() < value.raw().len() {
-            kept = String::from_utf8_lossy(&close_truncated(kept.as_bytes())).into_owned();
-        }
-        self.output = Some(kept).filter(|kept| !kept.is_empty());
-    }
-
-    /// What was collected of the choices is about to come whole.
-    pub fn restart(&mut self) {
-        for choice in std::mem::take(&mut self.choices) {
-            self.room.give_back(choice.len());
-        }
-        self.template.forget();
-        self.effects.changes += 1;
-    }
-
-    /// Nothing has been collected of any choice.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.choices.iter().all(Choice::is_empty)
-    }
-
-    /// Usage, where the family's usage objects stand. `{}` and `null` state nothing, and take nothing back.
-    pub fn usage(&mut self, usage: Value<'_>) {
-        if !usage.is_object() {
-            return;
-        }
-        let rules = self.api.usage;
-        let mut counts = if rules.merges { self.counts.clone() } else { Counts::default() };
-        if counts.read(usage, rules) {
-            self.counts = counts;
-            self.effects.changes += 1;
-        }
-        if let Some(cost) = rules.cost.iter().find_map(|path| usage.at(path).amount()) {
-            self.cost = Some(crate::trace::truncate(cost, REASON_MAX).to_owned());
-            self.effects.changes += 1;
-        }
-    }
-
-    /// States one count.
-    pub fn count(&mut self, count: Count, value: Option<u64>) {
-        if let Some(value) = value {
-            self.counts.set(count, value);
-            self.effects.changes += 1;
-        }
-    }
-
-    /// States a count, unless it is stated already: by a header, for one.
-    pub fn count_if_missing(&mut self, count: Count, value: Option<u64>) {
-        if self.counts.get(count).is_none() {
-            self.count(count, value);
-        }
-    }
-
-    /// The count so far.
-    #[must_use]
-    pub fn counted(&self, count: Count) -> Option<u64> {
-        self.counts.get(count)
-    }
-
-    /// The answer reports an error.
-    pub fn fail(&mut self, error: ProviderError) {
-        self.error = Some(error);
-        self.effects.changes += 1;
-    }
-
-    /// The provider has said that the answer is whole.
-    pub fn end(&mut self) {
-        self.done = true;
-        self.effects.changes += 1;
-    }
-
-    /// Nothing will tell the end of the answer, so that none can be missed.
-    pub fn has_no_end(&mut self) {
-        self.effects.changes += u32::from(!std::mem::replace(&mut self.endless, true));
     }
 
     /// Output was lost because the VM's budget was used up.
@@ -411,7 +225,10 @@ impl Collector {
             model: self.model.clone(),
             output: self.written(),
             finish_reason: first.and_then(|choice| choice.finish_reason.clone()),
-            usage: Usage::new(self.counts.clone(), self.api.usage),
+            usage: Usage::new(
+                self.counts.clone(),
+                self.custom.as_ref().map_or(self.api.usage, |custom| &custom.semantics),
+            ),
             counts: self.counts.clone(),
             cost: self.cost.clone(),
             error: self.error.clone(),
@@ -427,79 +244,9 @@ impl Collector {
         }
         let mut choices: Vec<&Choice> = self.choices.iter().filter(|choice| !choice.is_empty()).collect();
         choices.sort_unstable_by_key(|choice| choice.index);
-        let text_alone = self.api.operation == Operation::Completion;
+        let text_alone = self.api.operation == Operation::Completion || self.api.operation.is_of_speech();
         let json = |choice: &Choice| if text_alone { choice.text_json() } else { choice.message_json() };
         let mut outputs: Vec<String> = choices.into_iter().map(json).collect();
         if outputs.len() > 1 { Some(format!("[{}]", outputs.join(","))) } else { outputs.pop() }
     }
-
-    /// The place of the choice of that index, begun where it is new; none where there are too many.
-    fn choice(&mut self, index: u64) -> Option<usize> {
-        let known = self.choices.iter().position(|choice| choice.index == index);
-        if known.is_some() {
-            return known;
-        }
-        if self.choices.len() >= CHOICES_MAX {
-            self.room.cut = true;
-            return None;
-        }
-        self.choices.push(Choice::new(index));
-        Some(self.choices.len() - 1)
-    }
-
-    fn change(&mut self, choice: u64, act: impl FnOnce(&mut Choice, &mut Room) -> bool) {
-        let Some(at) = self.choice(choice) else { return };
-        if let Some(choice) = self.choices.get_mut(at) {
-            self.effects.changes += u32::from(act(choice, &mut self.room));
-        }
-    }
-
-    fn restart_at(&mut self, at: usize) {
-        if let Some(choice) = self.choices.get_mut(at) {
-            self.room.give_back(choice.len());
-            let finish_reason = choice.finish_reason.take();
-            *choice = Choice::new(choice.index);
-            choice.finish_reason = finish_reason;
-        }
-        self.effects.changes += 1;
-    }
-
-    fn append(&mut self, choice: u64, slot: Slot, value: Value<'_>) {
-        let Some(text) = value.text() else { return };
-        // An empty text tells nothing but that there is text.
-        if text.is_empty() && slot != Slot::Text {
-            return;
-        }
-        let Some(at) = self.choice(choice) else { return };
-        self.append_value(Target { choice: at, slot }, value, &text);
-    }
-
-    fn append_arguments(&mut self, target: Target, value: Value<'_>) {
-        let text = arguments(value);
-        if !text.is_empty() {
-            self.append_value(target, value, &text);
-        }
-    }
-
-    fn append_value(&mut self, target: Target, value: Value<'_>, text: &str) {
-        self.append_to(target, text);
-        self.effects.content |= !text.is_empty();
-        self.effects.appended += 1;
-        let raw = value.raw();
-        self.effects.last = value.is_string().then_some((raw.as_ptr() as usize, raw.len(), target));
-    }
-
-    fn append_to(&mut self, target: Target, text: &str) {
-        if let Some(choice) = self.choices.get_mut(target.choice) {
-            choice.append(target.slot, text, &mut self.room);
-        }
-    }
-}
-
-fn set_once(slot: &mut Option<String>, value: Value<'_>) -> bool {
-    let new = if slot.is_none() { value.non_empty() } else { None };
-    if let Some(text) = &new {
-        *slot = Some(crate::trace::truncate(text, NAME_MAX).to_owned());
-    }
-    new.is_some()
 }

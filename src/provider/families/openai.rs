@@ -9,7 +9,7 @@ use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::{Count, UsageRules};
 use crate::provider::message::Message;
 
-const PROVIDER: &str = "openai_compatible";
+pub(super) const PROVIDER: &str = "openai_compatible";
 const CHAT: Api = Api { family: "openai.chat", provider: PROVIDER, usage: &USAGE, read: read_chat, ..Api::BASE };
 const COMPLETION: Api =
     Api { family: "openai.completions", operation: Operation::Completion, input: &["prompt", "suffix"], ..CHAT };
@@ -55,7 +55,8 @@ pub(super) static USAGE: UsageRules = UsageRules {
     ..UsageRules::NONE
 };
 
-fn read_chat(answer: &mut Collector, message: &Message<'_>) {
+/// A chat, or a piece of one; also a completion.
+pub(super) fn read_chat(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
     answer.id(body.get("id"));
     answer.model(body.get("model"));
@@ -72,7 +73,8 @@ fn read_chat(answer: &mut Collector, message: &Message<'_>) {
     }
 }
 
-fn read_choice(answer: &mut Collector, choice: Value<'_>, whole: bool) {
+/// A choice, or a piece of one.
+pub(super) fn read_choice(answer: &mut Collector, choice: Value<'_>, whole: bool) {
     let index = choice.get("index").number().unwrap_or(0);
     let message = choice.get("message");
     if message.is_object() && whole {
@@ -88,7 +90,7 @@ fn read_choice(answer: &mut Collector, choice: Value<'_>, whole: bool) {
 }
 
 /// A message, or a piece of one.
-pub(super) fn read_message(answer: &mut Collector, index: u64, message: Value<'_>) {
+pub(in crate::provider) fn read_message(answer: &mut Collector, index: u64, message: Value<'_>) {
     answer.role(index, message.get("role"));
     read_content(answer, index, message.get("content"), 0);
     // Servers that send both names send the same text twice.
@@ -146,7 +148,7 @@ fn read_embeddings(answer: &mut Collector, message: &Message<'_>) {
 
 /// Says how many vectors there are, and how many dimensions the first one has: numbers of its array, or 4-byte floats of
 /// its base64 text.
-pub(super) fn summarize_vectors(answer: &mut Collector, count: u64, first: Value<'_>) {
+pub(in crate::provider) fn summarize_vectors(answer: &mut Collector, count: u64, first: Value<'_>) {
     let mut summary = ObjectWriter::default();
     summary.number("count", count);
     let dimensions = match first.text() {

@@ -21,7 +21,9 @@ pub(super) fn level(span: &Span) -> Vec<String> {
     let is_free =
         span.json("langfuse.observation.cost_details").is_some_and(|cost| cost["total"].as_f64() == Some(0.0));
     let usage_stated = span.text("langfuse.observation.usage_details").is_some();
-    if level == "ERROR" && !is_free && !usage_stated {
+    // A plain span without a model has no tokens to count (the legacy API knows no others).
+    let is_plain = span.text("langfuse.observation.type") == Some("span") && span.model().is_none();
+    if level == "ERROR" && !is_free && !usage_stated && !is_plain {
         found.push(
             "level ERROR without usage or cost_details {\"total\":0}: Langfuse would invent tokens and a cost"
                 .to_owned(),
