@@ -24,4 +24,5 @@ pub mod host;
 pub mod json;
 pub mod measures;
 pub mod provider;
+pub mod sha256;
 pub mod trace;
