@@ -191,7 +191,7 @@ impl Call {
             request_id: request_id
                 .or(Some(at.gateway.request).filter(|id| !id.is_empty()))
                 .map(|id| String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned()),
-            request: RequestSide::new(headers::find(at.headers, "content-encoding"), settings, &shared.budget),
+            request: RequestSide::new(at.headers, settings, &shared.budget),
             response: ResponseSide::new(routing.api(), settings, &shared.budget),
             routing,
             settings: Rc::clone(settings),
@@ -284,6 +284,7 @@ impl Call {
             return Err(Skip::NotAi);
         }
         self.times.end = end.now.max(self.times.start);
+        self.request.finish();
         self.response.finish();
         self.context.add_body(self.request.document());
         self.count_cuts();

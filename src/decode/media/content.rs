@@ -82,6 +82,13 @@ impl Content {
         sniff(&self.first)
     }
 
+    /// An object of what is told of the bytes; see [`Content::close`].
+    pub(crate) fn describe(self, mime: Option<&str>, end: End) -> String {
+        let mut out = String::new();
+        self.close(Object::open(&mut out), mime, end);
+        out
+    }
+
     /// Adds the members to `object` and closes it: `"mime"`, `"bytes"`, and, unless cut or too long, `"sha256"`;
     /// `"invalid":true` or `"cut":true` where that holds.
     pub(crate) fn close(self, mut object: Object<'_>, mime: Option<&str>, end: End) {
@@ -107,9 +114,7 @@ mod tests {
     use super::*;
 
     fn written(content: Content, end: End) -> String {
-        let mut out = String::new();
-        content.close(Object::open(&mut out), None, end);
-        out
+        content.describe(None, end)
     }
 
     #[test]

@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(judge(text.as_bytes(), Bare::Sniffed), Verdict::Text);
         assert_eq!(judge(text.as_bytes(), Bare::Never), Verdict::Text);
         assert_eq!(judge(&text.as_bytes()[1..], Bare::Enough), Verdict::More);
-        let short = format!("{}\"", &text[1..]);
+        let short = format!("{}\"", text.get(1..).unwrap());
         assert_eq!(judge(short.as_bytes(), Bare::Enough), Verdict::Text);
         for odd in ["a b", "a=b", r"a\t", r"\u00e4", r"\u0100", "é"] {
             assert_eq!(judge(format!("{odd}{text}").as_bytes(), Bare::Enough), Verdict::Text, "{odd}");

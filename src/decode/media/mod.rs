@@ -441,7 +441,7 @@ mod tests {
             let content = if text.contains(&bytes) && pointer != "/images/1" { &raw } else { &png };
             let mime = if expected == "?" { "application/octet-stream" } else { expected };
             let tree = tree(&text);
-            assert_eq!(tree.pointer(pointer), Some(&placeholder(mime, content)), "{}", &text[..80]);
+            assert_eq!(tree.pointer(pointer), Some(&placeholder(mime, content)), "{text:.80}");
         }
     }
 
@@ -455,7 +455,7 @@ mod tests {
             format!(r#"{{"reasoning_details":[{{"type":"reasoning.encrypted","data":"{text}"}}]}}"#),
             format!(r#"{{"type":"redacted_thinking","data":"{text}","format":"openai-responses-v1"}}"#),
             format!(r#"{{"bytes":"{text}","result":"{text}"}}"#),
-            format!(r#"{{"image":"{}"}}"#, &image[..BARE_MIN - 1]),
+            format!(r#"{{"image":"{}"}}"#, image.get(..BARE_MIN - 1).unwrap()),
             format!(
                 r#"{{"image":"https://x/{image}","images":["a {image}"],"content":"see data:image/png;base64,{image}"}}"#
             ),
@@ -465,8 +465,8 @@ mod tests {
             format!(r#"data: {{"image":"{image}"}}"#),
         ] {
             let bytewise: Vec<&[u8]> = json.as_bytes().chunks(1).collect();
-            assert!(filtered(&[json.as_bytes()]) == json.as_bytes(), "{}", &json[..60]);
-            assert!(filtered(&bytewise) == json.as_bytes(), "byte by byte: {}", &json[..60]);
+            assert!(filtered(&[json.as_bytes()]) == json.as_bytes(), "{json:.60}");
+            assert!(filtered(&bytewise) == json.as_bytes(), "byte by byte: {json:.60}");
         }
         let at = |depth: usize| format!("{}{{\"image\":\"{image}\"}}", "[".repeat(depth));
         assert!(filtered(&[at(127).as_bytes()]).len() < 400);
