@@ -48,7 +48,7 @@ impl EventType {
         let (name, body) = match kind {
             "event" => ("event-create", Body::Event),
             "generation" => ("generation-create", Body::Generation),
-            "embedding" if !dialect.embedding => ("generation-create", Body::Generation),
+            "embedding" | "retriever" | "guardrail" if !dialect.embedding => ("generation-create", Body::Generation),
             _ if !dialect.embedding => ("span-create", Body::Span),
             "embedding" => ("embedding-create", Body::Generation),
             "agent" => ("agent-create", Body::Generation),
@@ -282,7 +282,8 @@ mod tests {
             ("span", "span-create", "span-create"),
             ("event", "event-create", "event-create"),
             ("tool", "tool-create", "span-create"),
-            ("guardrail", "guardrail-create", "span-create"),
+            ("retriever", "retriever-create", "generation-create"),
+            ("guardrail", "guardrail-create", "generation-create"),
             ("", "span-create", "span-create"),
         ] {
             let name = |embedding| EventType::of(kind, Dialect { embedding }).name;
