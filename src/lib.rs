@@ -18,6 +18,8 @@ pub mod counters;
 mod credentials;
 pub mod decode;
 pub mod export;
+#[cfg(not(target_family = "wasm"))]
+pub mod fuzz;
 pub mod headers;
 #[cfg(target_family = "wasm")]
 pub mod host;

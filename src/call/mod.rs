@@ -25,6 +25,8 @@ use crate::headers::{self, Header};
 use crate::measures::Sample;
 use crate::provider::{self, Route, Skip, without_query};
 use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
+#[cfg(not(target_family = "wasm"))]
+use crate::trace::{Facts, Observation};
 pub use gateway::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
 use request::RequestSide;
 use response::ResponseSide;
@@ -270,6 +272,17 @@ impl Call {
     pub fn explain(mut self, end: &End<'_>) -> Result<(String, Vec<u8>), Skip> {
         self.close(end)?;
         Ok(explain::explain(&self, end))
+    }
+
+    /// Ends the call, and hands on what the trace would say.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn observe<T>(
+        mut self,
+        end: &End<'_>,
+        act: impl FnOnce(&Observation<'_>, &Facts) -> T,
+    ) -> Result<T, Skip> {
+        self.close(end)?;
+        Ok(report::observe(&self, end, act))
     }
 
     /// No more will come.
