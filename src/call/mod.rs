@@ -299,6 +299,10 @@ impl Call {
         self.times.end = end.now.max(self.times.start);
         self.request.finish();
         self.response.finish();
+        if !self.response.is_stream() {
+            // One JSON text in a line brings content, too.
+            self.times.first_content = None;
+        }
         self.context.add_body(self.request.document());
         self.count_cuts();
         Ok(())

@@ -139,7 +139,7 @@ impl Reader {
                 splitter.push(bytes, &mut |element| content |= collector.event(b"", element));
             }
         }
-        content && self.is_stream()
+        content
     }
 
     fn body_of(&self, framing: Framing, is_array: bool) -> Body {
