@@ -20,10 +20,13 @@ pub mod decode;
 #[cfg(not(target_family = "wasm"))]
 pub mod explain;
 pub mod export;
+#[cfg(not(target_family = "wasm"))]
+pub mod fuzz;
 pub mod headers;
 #[cfg(target_family = "wasm")]
 pub mod host;
 pub mod json;
 pub mod measures;
 pub mod provider;
+pub mod sha256;
 pub mod trace;

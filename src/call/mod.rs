@@ -25,6 +25,8 @@ use crate::headers::{self, Header};
 use crate::measures::Sample;
 use crate::provider::{self, Route, Skip, without_query};
 use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
+#[cfg(not(target_family = "wasm"))]
+use crate::trace::{Facts, Observation};
 pub use gateway::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
 use request::RequestSide;
 use response::ResponseSide;
@@ -191,7 +193,7 @@ impl Call {
             request_id: request_id
                 .or(Some(at.gateway.request).filter(|id| !id.is_empty()))
                 .map(|id| String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned()),
-            request: RequestSide::new(headers::find(at.headers, "content-encoding"), settings, &shared.budget),
+            request: RequestSide::new(at.headers, settings, &shared.budget),
             response: ResponseSide::new(routing.api(), settings, &shared.budget),
             routing,
             settings: Rc::clone(settings),
@@ -272,6 +274,17 @@ impl Call {
         Ok(explain::explain(&self, end))
     }
 
+    /// Ends the call, and hands on what the trace would say.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn observe<T>(
+        mut self,
+        end: &End<'_>,
+        act: impl FnOnce(&Observation<'_>, &Facts) -> T,
+    ) -> Result<T, Skip> {
+        self.close(end)?;
+        Ok(report::observe(&self, end, act))
+    }
+
     /// No more will come.
     fn close(&mut self, end: &End<'_>) -> Result<(), Skip> {
         if self.upgraded {
@@ -284,7 +297,12 @@ impl Call {
             return Err(Skip::NotAi);
         }
         self.times.end = end.now.max(self.times.start);
+        self.request.finish();
         self.response.finish();
+        if !self.response.is_stream() {
+            // One JSON text in a line brings content, too.
+            self.times.first_content = None;
+        }
         self.context.add_body(self.request.document());
         self.count_cuts();
         Ok(())

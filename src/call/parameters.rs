@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::credentials::{is_credential, redact};
-use crate::json::{Document, Member, ObjectWriter, Value, close_truncated};
+use crate::json::{Document, Member, ObjectWriter, Value, close_truncated, trim};
 use crate::provider::{Api, Places};
 use crate::trace::MetadataValue;
 
@@ -91,10 +91,10 @@ fn key(member: Member<'_>) -> Option<Cow<'_, str>> {
 /// A body that is not of the expected shape is shown as it is.
 pub(super) fn whole_text(document: &Document) -> Option<Cow<'_, str>> {
     let head = document.head();
-    if head.trim_ascii().is_empty() {
+    if trim(head).is_empty() {
         return None;
     }
-    if document.is_object() && !document.is_closed() {
+    if document.is_object() && !(document.is_closed() && document.is_whole()) {
         return Some(Cow::Owned(String::from_utf8_lossy(&close_truncated(head)).into_owned()));
     }
     Some(String::from_utf8_lossy(head))

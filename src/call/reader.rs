@@ -5,18 +5,21 @@ use std::rc::Rc;
 use super::request::{MEMBER_MAX, SCAN_MAX};
 use crate::budget::Budget;
 use crate::decode::{
-    ArraySplitter, EventStreamDecoder, Frame, Framing, LineDecoder, MESSAGE_MAX, Sniffed, Sniffer, SseDecoder,
+    ArraySplitter, EventStreamDecoder, Frame, Framing, HashBudget, LineDecoder, MESSAGE_MAX, MediaContent, MediaEnd,
+    MediaFilter, Sniffed, Sniffer, SseDecoder,
 };
 use crate::json::{Document, Limits};
-use crate::provider::{Answer, Api, Collector, Custom, ProviderError, Stream};
+use crate::provider::{Answer, Api, Collector, Custom, Operation, ProviderError, Stream};
 
 /// How the body is framed.
 #[derive(Debug)]
 enum Body {
     /// Not known yet.
     Unknown(Sniffer),
-    /// One text: JSON, or anything that no stream is.
-    Text(Document),
+    /// One text: JSON, its media replaced, or anything that no stream is.
+    Text(Box<(Document, MediaFilter)>),
+    /// Audio or an image.
+    Media(Box<(MediaContent, HashBudget)>),
     /// Server-sent events.
     Events(SseDecoder),
     /// Messages of AWS's event stream.
@@ -36,6 +39,17 @@ fn is_type(content_type: &[u8], name: &[u8]) -> bool {
     content_type.get(..end).is_some_and(|found| found.eq_ignore_ascii_case(name))
 }
 
+/// The content type, parameters aside, where it is one of audio or images.
+fn media_type(content_type: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(content_type).ok()?.split(';').next()?.trim().to_ascii_lowercase();
+    let is_media = ["audio/", "image/", "video/"].iter().any(|kind| text.starts_with(kind));
+    (is_media && text.len() <= 100).then_some(text)
+}
+
+fn new_media() -> Body {
+    Body::Media(Box::new((MediaContent::new(), HashBudget::new())))
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -46,6 +60,8 @@ pub(super) struct Reader {
     budget: Rc<Budget>,
     limit: usize,
     failed: bool,
+    /// The content type, where it is one of audio or images.
+    media_type: Option<String>,
     /// The content type says that the answer is one JSON text.
     one_text: bool,
     /// The request asked for a stream, or the content type says that it is one.
@@ -55,8 +71,12 @@ pub(super) struct Reader {
 impl Reader {
     /// Reads an answer of `api`, of which `limit` bytes are kept.
     pub(super) fn new(api: &'static Api, content_type: &[u8], failed: bool, limit: usize, budget: &Rc<Budget>) -> Self {
+        let media_type = if failed { None } else { media_type(content_type) };
+        let is_media = media_type.is_some();
         Self {
-            body: Body::Unknown(Sniffer::new(content_type)),
+            // What is no text is not looked at for white space before it.
+            body: if is_media { new_media() } else { Body::Unknown(Sniffer::new(content_type)) },
+            media_type,
             collector: Collector::new(api, limit, budget.capture_lease()),
             api,
             stream: api.stream,
@@ -98,7 +118,15 @@ impl Reader {
         let collector = &mut self.collector;
         match &mut self.body {
             Body::Unknown(_) => {}
-            Body::Text(document) => document.push(bytes),
+            Body::Text(text) => {
+                let (document, filter) = &mut **text;
+                filter.push(bytes, &mut |bytes| document.push(bytes));
+            }
+            Body::Media(media) => {
+                let (media, hashing) = &mut **media;
+                hashing.next_piece();
+                media.update(bytes, hashing);
+            }
             Body::Events(decoder) => {
                 decoder.push(bytes, &mut |event| content |= collector.event(event.name, event.data));
             }
@@ -111,7 +139,7 @@ impl Reader {
                 splitter.push(bytes, &mut |element| content |= collector.event(b"", element));
             }
         }
-        content && self.is_stream()
+        content
     }
 
     fn body_of(&self, framing: Framing, is_array: bool) -> Body {
@@ -125,15 +153,16 @@ impl Reader {
             }
             (Framing::Sse, _) => Body::Events(SseDecoder::new(MESSAGE_MAX, &lease)),
             (Framing::EventStream, _) => Body::Frames(EventStreamDecoder::new(MESSAGE_MAX, &lease)),
+            (Framing::Raw, _) if self.api.operation == Operation::Speech && !self.failed => new_media(),
             (Framing::Json | Framing::Raw, _) => {
                 let limits = Limits { head: self.limit, member: MEMBER_MAX };
-                Body::Text(Document::new(limits, lease))
+                Body::Text(Box::new((Document::new(limits, lease), MediaFilter::new())))
             }
         }
     }
 
     /// No more will come: what is still held back is read.
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, is_complete: bool) {
         if let Body::Unknown(sniffer) = &mut self.body
             && let Some(Sniffed { framing, before, .. }) = sniffer.finish()
         {
@@ -150,7 +179,16 @@ impl Reader {
             Body::Array(splitter) if !splitter.open_element().is_empty() => {
                 collector.last_event(b"", splitter.open_element());
             }
-            Body::Text(document) => collector.document(document),
+            Body::Text(text) => {
+                let (document, filter) = &mut **text;
+                filter.finish(&mut |bytes| document.push(bytes));
+                collector.document(document);
+            }
+            Body::Media(media) => {
+                let end = if is_complete { MediaEnd::Whole } else { MediaEnd::Cut };
+                let media = std::mem::replace(&mut media.0, MediaContent::new());
+                collector.summary(media.describe(self.media_type.as_deref(), end));
+            }
             // A frame that is not whole has no checksum: nothing of it is to be trusted.
             Body::Frames(_) | Body::Unknown(_) | Body::Array(_) => {}
         }
@@ -161,14 +199,14 @@ impl Reader {
         match &self.body {
             Body::Events(_) | Body::Frames(_) | Body::Array(_) => true,
             Body::Lines(_, lines) => self.stream_asked || *lines > 1,
-            Body::Unknown(_) | Body::Text(_) => false,
+            Body::Unknown(_) | Body::Text(..) | Body::Media(..) => false,
         }
     }
 
     /// Bytes that are still worth reading.
     pub(super) fn room(&self) -> usize {
         match &self.body {
-            Body::Text(document) => SCAN_MAX.saturating_sub(document.seen()),
+            Body::Text(text) => SCAN_MAX.saturating_sub(text.0.seen()),
             _ => usize::MAX,
         }
     }
@@ -176,10 +214,10 @@ impl Reader {
     /// The answer says itself that it is whole.
     pub(super) fn is_closed(&self) -> bool {
         match &self.body {
-            Body::Text(document) => document.is_closed(),
+            Body::Text(text) => text.0.is_closed(),
             Body::Events(_) | Body::Frames(_) | Body::Lines(..) => self.collector.is_done(),
             Body::Array(splitter) => splitter.is_closed(),
-            Body::Unknown(_) => false,
+            Body::Unknown(_) | Body::Media(..) => false,
         }
     }
 
@@ -197,7 +235,9 @@ impl Reader {
                 answer.unread_messages = answer.unread_messages.saturating_add(u32::from(decoder.is_broken()));
                 answer.unfinished |= decoder.is_broken();
             }
-            Body::Text(document) => {
+            Body::Media(..) => answer.unfinished = false,
+            Body::Text(text) => {
+                let document = &text.0;
                 answer.unfinished = document.is_open();
                 if self.failed && answer.error.is_none() {
                     answer.error = ProviderError::from_body(document.head());
@@ -210,7 +250,7 @@ impl Reader {
     /// The body as it was sent, where it is one text.
     pub(super) fn text(&self) -> Option<&Document> {
         match &self.body {
-            Body::Text(document) => Some(document),
+            Body::Text(text) => Some(&text.0),
             _ => None,
         }
     }
@@ -268,7 +308,7 @@ mod tests {
         assert!(content && reader.is_stream() && !reader.is_closed());
         reader.push(b"{\"done\":true}\n");
         assert!(reader.is_closed(), "it says its end itself");
-        reader.finish();
+        reader.finish(true);
         assert!(!reader.answer().unfinished);
         assert!(!read("/api/chat", "Application/JSON", piece).1);
     }
@@ -276,7 +316,7 @@ mod tests {
     #[test]
     fn one_text_may_have_lines() {
         let (mut reader, _) = read("/v1/chat", "application/json; charset=utf-8", "{\n  \"text\": \"a\"\n}\n");
-        reader.finish();
+        reader.finish(true);
         let answer = reader.answer();
         assert_eq!((reader.is_stream(), answer.unfinished, answer.unread_messages), (false, false, 0));
         assert_eq!(answer.output.as_deref(), Some(r#"{"role":"assistant","content":"a"}"#));
@@ -285,7 +325,7 @@ mod tests {
     #[test]
     fn a_transcription_may_be_nothing_but_text() {
         let (mut reader, _) = read("/v1/audio/transcriptions", "text/plain; charset=utf-8", "Hello.\n");
-        reader.finish();
+        reader.finish(true);
         assert_eq!(reader.answer().output.as_deref(), Some(r#""Hello.\n""#));
     }
 
@@ -294,11 +334,11 @@ mod tests {
         let partial = "data: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"aGVs\"}\n\n";
         let (mut reader, content) = read("/v1/images/generations", "text/event-stream", partial);
         assert!(content);
-        reader.finish();
+        reader.finish(true);
         assert!(reader.answer().unfinished);
         let (mut reader, _) = read("/v1/images/generations", "text/event-stream", partial);
         reader.push(format!("data: {{\"b64_json\":\"{}\"}}\n\n", "a".repeat(MESSAGE_MAX)).as_bytes());
-        reader.finish();
+        reader.finish(true);
         let answer = reader.answer();
         assert_eq!((answer.unread_messages, answer.unfinished), (1, false));
     }

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::{Piece, Unread};
 use crate::budget::{Budget, Lease};
 use crate::config::Settings;
-use crate::decode::{Encoding, InflateError, Inflater};
+use crate::decode::{Encoding, InflateError, Inflater, MediaFilter, MultipartReader};
+use crate::headers::{self, Header};
 use crate::json::{Document, Limits};
 
 /// Bytes of a body that are looked at; what is behind them is only counted, so that a callback's work is bounded.
@@ -83,14 +84,25 @@ impl Wire {
 #[derive(Debug)]
 pub(super) struct RequestSide {
     pub wire: Wire,
+    shape: Shape,
     document: Document,
 }
 
+/// What becomes JSON with placeholders for media.
+#[derive(Debug)]
+enum Shape {
+    Json(Box<MediaFilter>),
+    Form(Box<MultipartReader>),
+}
+
 impl RequestSide {
-    pub(super) fn new(content_encoding: Option<&[u8]>, settings: &Settings, budget: &Rc<Budget>) -> Self {
+    pub(super) fn new(headers: &[Header<'_>], settings: &Settings, budget: &Rc<Budget>) -> Self {
         let limits = Limits { head: settings.capture.input, member: MEMBER_MAX };
+        let content_type = headers::find(headers, "content-type").unwrap_or_default();
+        let form = MultipartReader::from_content_type(content_type);
         Self {
-            wire: Wire::new(content_encoding, budget.capture_lease()),
+            wire: Wire::new(headers::find(headers, "content-encoding"), budget.capture_lease()),
+            shape: form.map_or_else(|| Shape::Json(Box::default()), |form| Shape::Form(Box::new(form))),
             document: Document::new(limits, budget.capture_lease()),
         }
     }
@@ -101,7 +113,20 @@ impl RequestSide {
     }
 
     pub(super) fn push(&mut self, piece: Piece<'_>) {
-        self.wire.push(piece, &mut |bytes| self.document.push(bytes));
+        let (shape, document) = (&mut self.shape, &mut self.document);
+        self.wire.push(piece, &mut |bytes| match shape {
+            Shape::Json(filter) => filter.push(bytes, &mut |bytes| document.push(bytes)),
+            Shape::Form(form) => form.push(bytes, &mut |bytes| document.push(bytes)),
+        });
+    }
+
+    /// No more will come: what is still held back is read.
+    pub(super) fn finish(&mut self) {
+        let document = &mut self.document;
+        match &mut self.shape {
+            Shape::Json(filter) => filter.finish(&mut |bytes| document.push(bytes)),
+            Shape::Form(form) => form.finish(&mut |bytes| document.push(bytes)),
+        }
     }
 
     pub(super) fn document(&self) -> &Document {

@@ -96,7 +96,8 @@ impl ResponseSide {
 
     /// No more will come.
     pub(super) fn finish(&mut self) {
-        self.reader.finish();
+        let is_complete = self.is_complete();
+        self.reader.finish(is_complete);
     }
 
     /// The answer is a stream.

@@ -171,13 +171,13 @@ impl ConfigFile {
     /// # Errors
     /// [`ConfigError`] names the first key that is wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let bytes = bytes.trim_ascii();
+        let bytes = crate::json::trim(bytes);
         if bytes.is_empty() {
             return Ok(Self::default());
         }
         // Kong 3.4 holds configurations as strings; one quoted twice is still meant.
         match Value::parse(bytes).and_then(Value::text) {
-            Some(text) => Self::parse_object(text.trim().as_bytes()),
+            Some(text) => Self::parse_object(crate::json::trim(text.as_bytes())),
             None => Self::parse_object(bytes),
         }
     }

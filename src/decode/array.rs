@@ -7,6 +7,7 @@ use memchr::memchr2;
 
 use super::buffer::Buffer;
 use crate::budget::Lease;
+use crate::json::trim_start;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
@@ -79,7 +80,7 @@ impl ArraySplitter {
             bytes = match self.place {
                 Place::Start | Place::Between => {
                     if self.passes(first) {
-                        rest.trim_ascii_start()
+                        trim_start(rest)
                     } else {
                         bytes
                     }

@@ -27,3 +27,15 @@ pub(super) fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     let half = |crc: u32| (crc >> 4) ^ TABLE.get((crc & 15) as usize).copied().unwrap_or_default();
     !bytes.iter().fold(!crc, |crc, byte| half(half(crc ^ u32::from(*byte))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_gives_the_check_value_of_the_algorithm_in_any_pieces() {
+        assert_eq!(crc32(0, b"123456789"), 0xCBF4_3926);
+        assert_eq!(crc32(crc32(0, b"1234"), b"56789"), 0xCBF4_3926);
+        assert_eq!(crc32(0, b""), 0);
+    }
+}

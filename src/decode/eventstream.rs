@@ -213,3 +213,217 @@ fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((u32::from_be_bytes(*number), rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use aws_smithy_eventstream::frame::{read_message_from, write_message_to};
+    use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
+    use proptest::prelude::*;
+
+    /// Message type, kind, error message, payload.
+    type Seen = (String, String, String, Vec<u8>);
+
+    struct Outcome {
+        frames: Vec<Seen>,
+        oversize: u32,
+        broken: bool,
+        open: bool,
+    }
+
+    fn decode(max: usize, pieces: &[&[u8]]) -> Outcome {
+        let mut frames = Vec::new();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut decoder = EventStreamDecoder::new(max, &Budget::new(4 << 20).export_lease());
+        for piece in pieces {
+            decoder.push(piece, &mut |frame| {
+                let (message_type, kind) = (text(frame.message_type), text(frame.kind));
+                frames.push((message_type, kind, text(frame.error_message), frame.payload.to_vec()));
+            });
+        }
+        Outcome { frames, oversize: decoder.oversize(), broken: decoder.is_broken(), open: decoder.is_open() }
+    }
+
+    fn assert_same(a: &Outcome, b: &Outcome) {
+        assert_eq!(a.frames, b.frames);
+        assert_eq!((a.oversize, a.broken, a.open), (b.oversize, b.broken, b.open));
+    }
+
+    fn string(name: &'static str, value: &str) -> Header {
+        Header::new(name, HeaderValue::String(value.to_owned().into()))
+    }
+
+    /// A message as AWS's own writer makes it.
+    fn message(headers: Vec<Header>, payload: &[u8]) -> Vec<u8> {
+        let message = headers.into_iter().fold(Message::new(payload.to_vec()), Message::add_header);
+        let mut bytes = Vec::new();
+        write_message_to(&message, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn event(kind: &str, payload: &[u8]) -> Vec<u8> {
+        message(vec![string(":event-type", kind), string(":message-type", "event")], payload)
+    }
+
+    /// Headers of all types, an exception, an error, and an empty message.
+    fn stream() -> Vec<u8> {
+        let all_types = vec![
+            Header::new("true", HeaderValue::Bool(true)),
+            Header::new("false", HeaderValue::Bool(false)),
+            Header::new("byte", HeaderValue::Byte(-1)),
+            Header::new("i16", HeaderValue::Int16(-1)),
+            Header::new("i32", HeaderValue::Int32(-1)),
+            Header::new("i64", HeaderValue::Int64(-1)),
+            Header::new("bytes", HeaderValue::ByteArray(vec![0; 300].into())),
+            Header::new("time", HeaderValue::Timestamp(std::time::SystemTime::UNIX_EPOCH.into())),
+            Header::new("uuid", HeaderValue::Uuid(1)),
+            Header::new(":event-type", HeaderValue::Int32(1)),
+            string(":message-type", "event"),
+        ];
+        let exception = vec![string(":message-type", "exception"), string(":exception-type", "throttlingException")];
+        let error = vec![
+            string(":message-type", "error"),
+            string(":error-code", "InternalError"),
+            string(":error-message", "An internal server error occurred"),
+        ];
+        [
+            event("contentBlockDelta", b"{\"delta\":{\"text\":\"h\xC3\xA9\"}}"),
+            message(all_types, b"{}"),
+            message(exception, b"{\"message\":\"slow down\"}"),
+            message(error, b""),
+            message(Vec::new(), b""),
+        ]
+        .concat()
+    }
+
+    fn seen(message_type: &str, kind: &str, error_message: &str, payload: &[u8]) -> Seen {
+        (message_type.to_owned(), kind.to_owned(), error_message.to_owned(), payload.to_vec())
+    }
+
+    #[test]
+    fn reads_what_the_writer_of_aws_makes() {
+        let outcome = decode(1024, &[&stream()]);
+        let expected = [
+            seen("event", "contentBlockDelta", "", b"{\"delta\":{\"text\":\"h\xC3\xA9\"}}"),
+            seen("event", "", "", b"{}"),
+            seen("exception", "throttlingException", "", b"{\"message\":\"slow down\"}"),
+            seen("error", "InternalError", "An internal server error occurred", b""),
+            seen("", "", "", b""),
+        ];
+        assert_eq!(outcome.frames, expected);
+        assert_eq!((outcome.oversize, outcome.broken, outcome.open), (0, false, false));
+    }
+
+    #[test]
+    fn reads_recordings_as_the_reader_of_aws_does() {
+        let families = ["bedrock.converse_stream", "bedrock.invoke_stream"];
+        let Ok(cassettes) = testkit::cassettes::load(&families) else { return };
+        let mut frames = 0;
+        for cassette in cassettes.iter().filter(|cassette| cassette.response.status == 200) {
+            let body = cassette.response.body.as_slice();
+            let (mut rest, mut expected) = (body, Vec::new());
+            while !rest.is_empty() {
+                expected.push(read_message_from(&mut rest).unwrap().payload().to_vec());
+            }
+            let outcome = decode(1 << 20, &body.chunks(7).collect::<Vec<_>>());
+            assert_same(&decode(1 << 20, &[body]), &outcome);
+            assert!(outcome.frames.iter().all(|frame| frame.0 == "event" && !frame.1.is_empty()), "{}", cassette.id);
+            assert_eq!(outcome.frames.into_iter().map(|frame| frame.3).collect::<Vec<_>>(), expected, "{}", cassette.id);
+            assert!(!outcome.broken && !outcome.open && is_event_stream(body), "{}", cassette.id);
+            frames += expected.len();
+        }
+        assert!(frames > 20, "{frames}");
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_passed_over_by_its_length() {
+        let (long, short) = (event("x", &[b'x'; 100]), event("x", b"short"));
+        let all = [&long[..], &short].concat();
+        let at_limit = decode(long.len() - PRELUDE, &[&all]);
+        assert_eq!((at_limit.frames.len(), at_limit.oversize), (2, 0));
+        let under = decode(long.len() - PRELUDE - 1, &[&all]);
+        assert_eq!((under.frames, under.oversize), (vec![seen("event", "x", "", b"short")], 1));
+        // Four gigabytes are announced and never kept.
+        let mut huge = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0].to_vec();
+        huge.extend(crc32(0, &huge).to_be_bytes());
+        let budget = Budget::new(1 << 20);
+        let mut decoder = EventStreamDecoder::new(1 << 20, &budget.export_lease());
+        decoder.push(&huge, &mut |_| panic!());
+        (0..1000).for_each(|_| decoder.push(&[7; 10_000], &mut |_| panic!()));
+        assert_eq!((decoder.oversize(), decoder.is_open(), budget.used()), (1, true, 0));
+    }
+
+    #[test]
+    fn a_used_up_budget_passes_over_what_does_not_fit() {
+        let budget = Budget::new(2048);
+        let mut decoder = EventStreamDecoder::new(1 << 20, &budget.export_lease());
+        let mut seen = 0;
+        for message in [event("x", &[0; 5000]), event("x", b"small")] {
+            message.chunks(1000).for_each(|piece| decoder.push(piece, &mut |_| seen += 1));
+        }
+        assert_eq!((seen, decoder.oversize(), decoder.is_broken()), (1, 1, false));
+        assert!(budget.used() <= 2048);
+    }
+
+    #[test]
+    fn any_flipped_bit_breaks_the_stream_off_and_a_cut_leaves_it_open() {
+        let (first, second) = (event("a", b"one"), event("b", b"two"));
+        let stream = [&first[..], &second].concat();
+        for at in 0..second.len() * 8 {
+            let mut bytes = stream.clone();
+            bytes[first.len() + at / 8] ^= 1 << (at % 8);
+            let outcome = decode(1024, &[&bytes, &stream]);
+            assert_eq!((outcome.frames.len(), outcome.broken, outcome.open), (1, true, false), "bit {at}");
+        }
+        for cut in 1..second.len() {
+            let outcome = decode(1024, &[&stream[..first.len() + cut]]);
+            assert_eq!((outcome.frames.len(), outcome.broken, outcome.open), (1, false, true), "cut at {cut}");
+        }
+    }
+
+    /// A message with right checksums around whatever stands in it.
+    fn sealed(headers: &[u8], payload: &[u8]) -> Vec<u8> {
+        let total = PRELUDE + headers.len() + payload.len() + CRC;
+        let lengths = [total, headers.len()].map(|length| u32::try_from(length).unwrap().to_be_bytes());
+        let mut bytes = lengths.concat();
+        bytes.extend(crc32(0, &bytes).to_be_bytes());
+        bytes.extend([headers, payload].concat());
+        bytes.extend(crc32(0, &bytes).to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn nonsense_behind_right_checksums_breaks_the_stream_off() {
+        let mut short = 15u32.to_be_bytes().to_vec();
+        short.extend([0; 4]);
+        short.extend(crc32(0, &short).to_be_bytes());
+        let mut headers_too_long = [0, 0, 0, 16, 0, 0, 0, 1].to_vec();
+        headers_too_long.extend(crc32(0, &headers_too_long).to_be_bytes());
+        for bytes in [short, headers_too_long, sealed(b"\x05ab", b""), sealed(b"\x01a\x0A", b""), sealed(b"\x01a", b"")] {
+            let outcome = decode(1024, &[&bytes, &sealed(b"", b"")]);
+            assert!(outcome.broken && outcome.frames.is_empty(), "{bytes:?}");
+        }
+    }
+
+    fn split<'a>(bytes: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+        let mut borders: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        borders.extend([0, bytes.len()]);
+        borders.sort_unstable();
+        borders.windows(2).map(|w| &bytes[w[0]..w[1]]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_frames(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12), max in 0usize..600) {
+            let stream = stream();
+            assert_same(&decode(max, &split(&stream, &cuts)), &decode(max, &[&stream]));
+        }
+
+        #[test]
+        fn never_panics(headers in prop::collection::vec(any::<u8>(), 0..40), tail in prop::collection::vec(any::<u8>(), 0..40), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4)) {
+            let bytes = [sealed(&headers, b"x"), tail].concat();
+            assert_same(&decode(30, &split(&bytes, &cuts)), &decode(30, &[&bytes]));
+        }
+    }
+}

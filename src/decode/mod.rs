@@ -6,6 +6,8 @@ mod crc;
 mod encoding;
 mod eventstream;
 mod lines;
+mod media;
+mod multipart;
 mod sniff;
 mod sse;
 
@@ -13,6 +15,9 @@ pub use array::ArraySplitter;
 pub use encoding::{Encoding, InflateError, Inflater};
 pub use eventstream::{EventStreamDecoder, Frame};
 pub use lines::LineDecoder;
+pub use media::{BARE_MIN, HASH_MAX, MediaFilter, PIECE_HASH_MAX, URI_MIN};
+pub(crate) use media::{Content as MediaContent, End as MediaEnd, HashBudget};
+pub use multipart::MultipartReader;
 pub use sniff::{Framing, Sniffed, Sniffer};
 pub use sse::{SseDecoder, SseEvent};
 

@@ -3,6 +3,8 @@
 //! Servers answer JSON under `text/event-stream`, event streams under `application/json`, and streams under no type at
 //! all (shared facts of the project, docs/design.md "Framing").
 
+use crate::json::trim_start;
+
 /// How the messages of a response are separated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -51,7 +53,7 @@ impl Sniffer {
 
     /// Takes the next piece; says the framing once it is known. White space before the body is dropped, however long.
     pub fn push(&mut self, piece: &[u8]) -> Option<Sniffed> {
-        let text = if self.first.is_empty() { piece.trim_ascii_start() } else { piece };
+        let text = if self.first.is_empty() { trim_start(piece) } else { piece };
         let waiting = self.first.len();
         self.first.extend_from_slice(text.get(..text.len().min(WAIT_MAX - waiting)).unwrap_or_default());
         let framing = decide(&self.first, self.event_stream, false)?;
@@ -69,7 +71,7 @@ impl Sniffer {
 
 /// The framing of a body that begins with `first`, as far as it can be told.
 fn decide(first: &[u8], event_stream: bool, at_end: bool) -> Option<Framing> {
-    let text = first.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(first).trim_ascii_start();
+    let text = trim_start(first.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(first));
     let certain = at_end || first.len() >= WAIT_MAX;
     let partly = || FIELDS.iter().any(|field| field.starts_with(text)) || b"\xEF\xBB\xBF".starts_with(text);
     match text.first() {

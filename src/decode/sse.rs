@@ -32,6 +32,8 @@ pub struct SseEvent<'a> {
 pub struct SseDecoder {
     /// An unfinished line; empty while lines arrive whole.
     line: Buffer,
+    /// A line has begun that is not ended; of one that is too long nothing may be kept.
+    line_begun: bool,
     name: Vec<u8>,
     data: Buffer,
     has_data: bool,
@@ -49,6 +51,7 @@ impl SseDecoder {
     pub fn new(max: usize, lease: &Lease) -> Self {
         Self {
             line: Buffer::new(max, lease.another()),
+            line_begun: false,
             name: Vec::new(),
             data: Buffer::new(max, lease.another()),
             has_data: false,
@@ -91,7 +94,7 @@ impl SseDecoder {
 
     /// The stream has ended: delivers an event that still awaits its blank line.
     pub fn finish(&mut self, on_event: &mut impl FnMut(SseEvent<'_>)) {
-        if !self.line.is_empty() {
+        if self.line_begun {
             self.end_line(&[], on_event);
         }
         self.end_event(on_event);
@@ -99,23 +102,31 @@ impl SseDecoder {
 
     /// The data of an event whose one data line is `line` and which ends behind it: the common case, without a copy.
     fn whole_event<'a>(&self, line: &'a [u8], rest: &[u8]) -> Option<&'a [u8]> {
-        let plain = self.line.is_empty() && !self.has_data && !self.too_long && rest.starts_with(b"\n\n");
+        let plain = !self.line_begun
+            && line.len() <= self.line.max()
+            && !self.has_data
+            && !self.too_long
+            && rest.starts_with(b"\n\n");
         let value = line.strip_prefix(b"data:").filter(|_| plain)?;
-        Some(value.strip_prefix(b" ").unwrap_or(value)).filter(|value| value.len() < self.data.max())
+        Some(value.strip_prefix(b" ").unwrap_or(value))
     }
 
     fn keep_line(&mut self, bytes: &[u8]) {
-        // Of an event that is too long nothing more is kept, but the line must be known not to be empty.
-        let kept =
-            if self.too_long { bytes.get(..usize::from(self.line.is_empty())).unwrap_or_default() } else { bytes };
-        self.too_long |= !self.line.append(kept);
+        self.line_begun |= !bytes.is_empty();
+        // Of an event that is too long nothing more is kept.
+        self.too_long |= self.too_long || !self.line.append(bytes);
     }
 
     fn end_line(&mut self, tail: &[u8], on_event: &mut impl FnMut(SseEvent<'_>)) {
-        if self.line.is_empty() {
+        if !self.line_begun && tail.len() <= self.line.max() {
             return self.take_line(tail, on_event);
         }
         self.keep_line(tail);
+        self.line_begun = false;
+        if self.too_long {
+            self.at_start = false;
+            return self.line.clear();
+        }
         // The buffer is put back: a stream whose lines are split is split many times.
         let empty = Buffer::new(0, self.line.another_lease());
         let line = std::mem::replace(&mut self.line, empty);

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::store::{Place, Store};
-use super::{Value, close_truncated};
+use super::{Value, close_truncated, trim_start};
 use crate::budget::Lease;
 
 /// How much of a body is kept, in bytes.
@@ -160,15 +160,21 @@ impl Document {
         if !self.slots.is_empty() && (self.is_open() || !self.is_whole()) {
             return Cow::Owned(self.kept_members());
         }
-        let head = self.head().trim_ascii_start();
+        let head = trim_start(self.head());
         let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
         if self.is_open() || !self.is_whole() { close_truncated(head).into() } else { Cow::Borrowed(head) }
     }
 
-    /// An object of the members, each as far as it was kept.
+    /// An object of the members, each as far as it was kept. A cut number or word is left out: what is left of `15` is
+    /// another number.
     fn kept_members(&self) -> Vec<u8> {
         let mut out = b"{".to_vec();
-        for member in self.members().filter(|member| !member.value.is_empty()) {
+        let shown = |member: &Member<'_>| match member.value {
+            [] => false,
+            [b'"' | b'{' | b'[', ..] => true,
+            _ => member.complete,
+        };
+        for member in self.members().filter(shown) {
             if out.len() > 1 {
                 out.push(b',');
             }
@@ -493,6 +499,15 @@ mod tests {
         let cut = document.get("a").unwrap();
         assert_eq!((cut.value, cut.complete), (&b"\"01234"[..], false));
         assert_eq!(document.get("b").unwrap().value, b"\"xy\"");
+    }
+
+    #[test]
+    fn the_view_closes_cut_members_and_leaves_cut_numbers_and_words_out() {
+        let body = br#"{"text":"0123456789","list":[1,2,3,4],"number":-1500000,"flag":false,"short":15}"#;
+        let document = read(Limits { head: 3, member: 4 }, &[body]);
+        assert_eq!(document.view().escape_ascii().to_string(), r#"{\"text\":\"012\",\"list\":[1],\"short\":15}"#);
+        let open = read(WIDE, &[br#"{"number":15"#]);
+        assert_eq!(&*open.view(), b"{}");
     }
 
     #[test]

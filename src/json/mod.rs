@@ -12,5 +12,6 @@ mod write;
 
 pub use close::close_truncated;
 pub use document::{Document, Limits, Member};
+pub use scan::{trim, trim_start};
 pub use value::{Items, Members, Value};
 pub use write::{Object, ObjectWriter, write_string};

@@ -82,7 +82,25 @@ fn walk(bytes: &[u8], at: &mut usize) -> Option<()> {
 }
 
 fn white_space(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count()
+    bytes.iter().take_while(|byte| is_space(**byte)).count()
+}
+
+/// `bytes` without the white space of JSON (which is less than that of ASCII) at both ends.
+#[must_use]
+pub fn trim(bytes: &[u8]) -> &[u8] {
+    let text = trim_start(bytes);
+    let end = text.iter().rposition(|byte| !is_space(*byte)).map_or(0, |at| at + 1);
+    text.get(..end).unwrap_or_default()
+}
+
+/// `bytes` without the white space of JSON at their beginning.
+#[must_use]
+pub fn trim_start(bytes: &[u8]) -> &[u8] {
+    bytes.get(white_space(bytes)..).unwrap_or_default()
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 fn scalar_len(bytes: &[u8]) -> Option<usize> {

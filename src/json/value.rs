@@ -8,6 +8,9 @@ use std::borrow::Cow;
 
 use super::scan;
 
+/// White space of JSON.
+const SPACES: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// A value, or its absence. Copies are two words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Value<'a> {
@@ -30,9 +33,9 @@ impl<'a> Value<'a> {
     /// # Errors
     /// The offset at which `text` stops being one JSON value.
     pub fn check(text: &'a str) -> Result<Self, usize> {
-        let text = text.trim_ascii_end();
+        let text = text.trim_end_matches(SPACES);
         match scan::value_len(text.as_bytes()) {
-            Ok(len) if len == text.len() => Ok(Self { text: text.trim_ascii_start() }),
+            Ok(len) if len == text.len() => Ok(Self { text: text.trim_start_matches(SPACES) }),
             Ok(at) | Err(at) => Err(at),
         }
     }

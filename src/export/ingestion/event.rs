@@ -195,6 +195,7 @@ fn metadata(body: &mut Object<'_>, span: &Span<'_>, scopes: &[&str], context: bo
     metadata.close();
 }
 
+#[inline(never)]
 fn write_value(out: &mut String, value: &Value<'_>) {
     match value {
         Value::Text(text) => write_string(out, text),
@@ -259,6 +260,7 @@ fn cut(name: &str) -> &str {
     name
 }
 
+#[inline(never)]
 fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()

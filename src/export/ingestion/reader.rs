@@ -57,11 +57,14 @@ impl<'a> Span<'a> {
     }
 
     /// An attribute, the first of its key.
+    // Asked for at twenty places.
+    #[inline(never)]
     pub(super) fn get(&self, key: &str) -> Option<&Value<'a>> {
         self.attributes.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
     /// An attribute that is a text.
+    #[inline(never)]
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
         match self.get(key)? {
             Value::Text(text) => Some(text),

@@ -20,7 +20,7 @@ use super::custom::Custom;
 use super::message::Message;
 use super::{ProviderError, Usage};
 use crate::budget::Lease;
-use crate::json::{Document, Value, close_truncated};
+use crate::json::{Document, Value, close_truncated, trim};
 pub use choice::CallKey;
 use choice::Choice;
 use room::Room;
@@ -99,7 +99,7 @@ impl Collector {
     /// Takes one message of a stream: its event's name (empty = none) and data; true where it brings content (what the
     /// time to first token is measured at).
     pub fn event(&mut self, event: &[u8], data: &[u8]) -> bool {
-        let data = data.trim_ascii();
+        let data = trim(data);
         if data == b"[DONE]" {
             self.done = true;
             return false;
@@ -133,7 +133,7 @@ impl Collector {
     /// Takes the message that a stream ended in, which may be cut: what of it had arrived is read, but it tells neither the
     /// end nor the usage.
     pub fn last_event(&mut self, event: &[u8], data: &[u8]) {
-        let data = data.trim_ascii();
+        let data = trim(data);
         if Value::parse(data).is_some() || data == b"[DONE]" || !matches!(data.first(), Some(b'{' | b'[')) {
             self.event(event, data);
         } else {

@@ -70,3 +70,102 @@ impl Template {
         self.before.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::provider::{Collector, find};
+    use proptest::prelude::*;
+
+    fn collector(path: &str) -> Collector {
+        let api = find(path.as_bytes(), &[], &[]).unwrap().api().unwrap();
+        Collector::new(api, 1 << 16, Budget::new(1 << 20).capture_lease())
+    }
+
+    /// Chunks of OpenAI's chats and Anthropic's events, which differ in one text or in more.
+    fn events() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+        let text = prop_oneof!["[a-z]{0,3}", any::<String>(), Just("\\\"\n".to_owned())];
+        let name = prop::sample::select(vec!["content", "reasoning_content", "reasoning", "refusal"]);
+        let more = prop::sample::select(vec![
+            "",
+            r#","usage":null"#,
+            r#","usage":{"prompt_tokens":1,"completion_tokens":2}"#,
+            r#","x_groq":{"usage":{"prompt_tokens":9}}"#,
+            r#","error":null"#,
+            r#","model":"m""#,
+        ]);
+        let end = prop::sample::select(vec!["null", "\"stop\""]);
+        let chunk = (text, name, more, 0..2_u8, end, any::<bool>());
+        let chunk = chunk.prop_map(|(text, name, more, index, end, named)| {
+            let text = serde_json::to_string(&text).unwrap();
+            let data = format!(
+                r#"{{"choices":[{{"index":{index},"delta":{{"{name}":{text}}},"finish_reason":{end}}}]{more}}}"#
+            );
+            (if named { "message" } else { "" }, data)
+        });
+        prop::collection::vec(chunk, 0..24)
+    }
+
+    /// The same JSON, never written like the one before: no template fits it.
+    fn unlike(number: usize, data: &str) -> String {
+        data.replacen(':', &format!("{}:", " ".repeat(number % 7 + 1)), 1)
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_template_reads_is_what_reading_all_gives(events in events()) {
+            let (mut fast, mut slow) = (collector("/v1/chat/completions"), collector("/v1/chat/completions"));
+            for (number, (name, data)) in events.iter().enumerate() {
+                let content = fast.event(name.as_bytes(), data.as_bytes());
+                prop_assert_eq!(content, slow.event(name.as_bytes(), unlike(number, data).as_bytes()), "{}", data);
+            }
+            prop_assert_eq!(fast.finish(), slow.finish());
+        }
+    }
+
+    #[test]
+    fn a_piece_like_the_one_before_is_read_by_its_template() {
+        for (path, event, data) in [
+            ("/v1/chat/completions", "", r#"{"choices":[{"delta":{"content":"TEXT"}}]}"#),
+            ("/v1/completions", "", r#"{"choices":[{"text":"TEXT","index":1}]}"#),
+            (
+                "/v1/messages",
+                "content_block_delta",
+                r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"TEXT"}}"#,
+            ),
+        ] {
+            let mut collector = collector(path);
+            collector.event(event.as_bytes(), data.replace("TEXT", "a").as_bytes());
+            let like = data.replace("TEXT", "é\\n");
+            let (_, text) = collector.template.text(event.as_bytes(), like.as_bytes()).unwrap();
+            assert_eq!(text, "é\n", "{path}");
+            let two = data.replace("TEXT", r#"b","x":"c"#);
+            for other in
+                [two, data.replace("TEXT", "\\"), data.replace("delta", "Delta").replace("text", "t"), "[DONE]".into()]
+            {
+                assert!(collector.template.text(event.as_bytes(), other.as_bytes()).is_none(), "{other}");
+            }
+            assert!(collector.template.text(b"other", data.as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn a_piece_that_did_more_is_no_template() {
+        for data in [
+            r#"{"id":"c","choices":[{"delta":{"content":"a"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a","refusal":"b"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}"#,
+            r#"{"choices":[{"delta":{"content":"a","tool_calls":[{"function":{"name":"f"}}]}}]}"#,
+        ] {
+            let mut collector = collector("/v1/chat/completions");
+            collector.event(b"", data.as_bytes());
+            assert!(collector.template.text(b"", data.as_bytes()).is_none(), "{data}");
+        }
+        let long = format!(r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "a".repeat(TEMPLATE_MAX));
+        let mut collector = collector("/v1/chat/completions");
+        collector.event(b"", long.as_bytes());
+        assert!(collector.template.text(b"", long.as_bytes()).is_none());
+    }
+}

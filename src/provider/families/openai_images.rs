@@ -86,8 +86,14 @@ fn describe(answer: &mut Collector, body: Value<'_>, count: u64, images: Value<'
 
 fn describe_one(out: &mut String, image: Value<'_>) {
     let mut described = Object::open(out);
-    if image.get("b64_json").is_string() {
-        described.text("b64_json", "[not kept]");
+    // What was long is a placeholder already (`decode::MediaFilter`).
+    for key in ["b64_json", "url"] {
+        let told = image.get(key);
+        if told.is_object() {
+            described.raw(key, told.raw());
+        } else if key == "b64_json" && told.is_string() {
+            described.text(key, "[not kept]");
+        }
     }
     if let Some(url) = image.get("url").text() {
         // Its query is a key to the image.
