@@ -10,6 +10,7 @@ mod native {
 
     use ai_tracing::config::Settings;
     use ai_tracing::explain::{self, Exchange};
+    use ai_tracing::provider::Skip;
     use clap::{Parser, ValueEnum};
 
     /// Shows what ai-tracing would export for one recorded exchange, and why.
@@ -69,7 +70,7 @@ mod native {
         if args.redact {
             return redacted(&exchange, &settings);
         }
-        shown(&exchange, &settings, args)
+        shown(&exchange, &settings, args.format)
     }
 
     fn settings(file: Option<&Path>) -> Result<Rc<Settings>, Failure> {
@@ -94,23 +95,31 @@ mod native {
         Ok(bytes)
     }
 
-    fn shown(exchange: &Exchange, settings: &Rc<Settings>, args: &Args) -> Result<String, Failure> {
+    fn shown(exchange: &Exchange, settings: &Rc<Settings>, format: Format) -> Result<String, Failure> {
         let traced = match explain::replay(exchange, settings) {
             Ok(traced) => traced,
-            Err(skip) if args.format == Format::Tree => return Ok(explain::skipped(exchange, skip)),
-            Err(skip) => {
-                let object = serde_json::json!({"skipped": explain::skip_name(skip), "reason": explain::reason(skip)});
-                return Ok(object.to_string());
-            }
+            Err(skip) => return Ok(not_traced(exchange, skip, format)),
         };
-        if args.format == Format::Json {
+        if format == Format::Json {
             return Ok(traced.fields);
         }
         let bug = |error: &dyn std::fmt::Display| Failure(UNREADABLE, format!("a bug, please report it: {error}"));
         let request = explain::sent(&traced, exchange, settings).map_err(|error| bug(&error))?;
-        match args.format {
+        match format {
             Format::Otlp => serde_json::to_string_pretty(&request).map_err(|error| bug(&error)),
-            _ => Ok(explain::tree(exchange, &traced, &request, args.config.is_some().then_some(settings))),
+            _ => Ok(explain::tree(exchange, &traced, &request)),
+        }
+    }
+
+    fn not_traced(exchange: &Exchange, skip: Skip, format: Format) -> String {
+        let (name, reason, remedy) = (explain::skip_name(skip), explain::reason(skip), explain::remedy(skip));
+        match format {
+            Format::Tree => explain::skipped(exchange, skip),
+            Format::Json => serde_json::json!({"skipped": name, "reason": reason, "remedy": remedy}).to_string(),
+            Format::Otlp => {
+                eprintln!("explain: nothing is sent: {reason} ({name})");
+                r#"{"resourceSpans": []}"#.to_owned()
+            }
         }
     }
 

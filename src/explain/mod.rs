@@ -5,6 +5,7 @@
 
 mod exchange;
 mod otlp;
+mod outline;
 mod redact;
 mod replay;
 mod tree;
@@ -12,5 +13,5 @@ mod tree;
 pub use exchange::{BodyEncoding, Exchange, ExchangeError, Headers, Request, Response};
 pub use otlp::sent;
 pub use redact::{differences, redact};
-pub use replay::{Traced, reason, replay, skip_name};
+pub use replay::{Traced, reason, remedy, replay, skip_name};
 pub use tree::{skipped, tree};

@@ -104,11 +104,22 @@ pub fn skip_name(skip: Skip) -> &'static str {
 #[must_use]
 pub fn reason(skip: Skip) -> &'static str {
     match skip {
-        Skip::IgnoredPath => "its path is in `ignore_paths`",
-        Skip::NotAi => "it is no call of an LLM API that is known: see the README, \"What is traced\", for the paths",
-        Skip::Method => "only POST asks for an inference",
+        Skip::IgnoredPath => "the path is in `ignore_paths`",
+        Skip::NotAi => "path, host, headers and body are not those of an LLM API that is known",
+        Skip::Method => "the method asks for no inference: only POST does",
         Skip::Upgrade => "the connection changed to another protocol (status 101)",
-        Skip::NoProject => "the entry of `projects` that it belongs to has no keys, or asks for the gateway's route, \
-                            which no exchange file states",
+        Skip::NoProject => "no entry of `projects` with keys takes the call",
+    }
+}
+
+/// What to do where the call should be traced.
+#[must_use]
+pub fn remedy(skip: Skip) -> &'static str {
+    match skip {
+        Skip::IgnoredPath => "take the path out of `ignore_paths`",
+        Skip::NotAi => "see \"What is traced\" in the README for the paths; `providers` adds others",
+        Skip::Method => "none: such a call has no input to trace",
+        Skip::Upgrade => "none: what passes then is not HTTP",
+        Skip::NoProject => "give the entry its keys; one that asks for a `route` cannot be tried here, since no file states it",
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn method(method: &str) -> String {
 
 /// The path with other words where they tell no API.
 pub(super) fn path(path: &str) -> String {
-    let model = provider::find(path.as_bytes(), &[]).ok().and_then(|route| route.model);
+    let model = provider::find(path.as_bytes(), &[], &[]).ok().and_then(|route| route.model);
     let segments = path.split('/').map(|segment| match segment.rsplit_once(':') {
         Some((subject, verb)) if is_path_verb(verb) => format!("{}:{verb}", path_segment(subject, model.as_deref())),
         _ => path_segment(segment, model.as_deref()),

@@ -1,0 +1,230 @@
+//! What would be exported, for a person who asks "why does my trace look like this?": how the call was recognised, what
+//! the trace and its observation say, and what is missing of them, with the remedy.
+//!
+//! Everything but the route comes from the request that would be sent ([`super::sent`]), so that it shows what Langfuse
+//! gets; `docs/explain-example.txt` is an example.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::Span;
+
+use super::exchange::Exchange;
+use super::outline::{abridged, lines, printable};
+use super::replay::{Traced, reason, remedy, skip_name};
+use crate::json::Value;
+use crate::provider::Skip;
+
+/// Column in which values begin.
+const COLUMN: usize = 22;
+const TRACE_METADATA: &str = "langfuse.trace.metadata.";
+const METADATA: &str = "langfuse.observation.metadata.";
+
+/// The tree of a call that is traced: `request` is what would be sent of it.
+#[must_use]
+pub fn tree(exchange: &Exchange, traced: &Traced, request: &ExportTraceServiceRequest) -> String {
+    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+    let Some(span) = scopes.flat_map(|scope| &scope.spans).next() else { return String::new() };
+    let (sent, read) = (Sent(span), Value::parse(traced.fields.as_bytes()).unwrap_or_default());
+    let mut page = Page::begin(exchange);
+    route(&mut page, read);
+    trace(&mut page, sent);
+    observation(&mut page, exchange, sent, read);
+    page.text("input", sent.text("langfuse.observation.input"));
+    page.text("output", sent.text("langfuse.observation.output"));
+    page.list("notes", notes(sent, read));
+    page.0
+}
+
+/// The same of a call that is not traced.
+#[must_use]
+pub fn skipped(exchange: &Exchange, skip: Skip) -> String {
+    let mut page = Page::begin(exchange);
+    page.section("not traced");
+    page.row("counted as", Some(skip_name(skip)));
+    page.row("reason", Some(reason(skip)));
+    page.row("remedy", Some(remedy(skip)));
+    page.0
+}
+
+/// Text that grows by sections of rows.
+struct Page(String);
+
+impl Page {
+    fn begin(exchange: &Exchange) -> Self {
+        let status = exchange.response.as_ref().and_then(|answer| answer.status);
+        let status = status.map_or("no answer".to_owned(), |status| status.to_string());
+        Self(format!("{} {} -> {status}\n", printable(&exchange.request.method), abridged(&exchange.request.target())))
+    }
+
+    fn section(&mut self, title: &str) {
+        self.0.push_str(&format!("\n{title}\n"));
+    }
+
+    /// A name and its value; nothing where there is none.
+    fn row(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.0.push_str(&format!("  {:width$} {}\n", abridged(name), abridged(value), width = COLUMN - 3));
+        }
+    }
+
+    fn rows(&mut self, title: &str, rows: &[(&str, String)]) {
+        if !rows.is_empty() {
+            self.0.push_str(&format!("  {title}\n"));
+        }
+        for (name, value) in rows {
+            self.0.push_str(&format!("    {:width$} {}\n", abridged(name), abridged(value), width = COLUMN - 5));
+        }
+    }
+
+    /// A section with one text.
+    fn text(&mut self, title: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.list(&format!("{title} ({} bytes)", text.len()), lines(text)),
+            None => self.section(&format!("{title}: none")),
+        }
+    }
+
+    fn list(&mut self, title: &str, lines: Vec<String>) {
+        if !lines.is_empty() {
+            self.section(title);
+        }
+        lines.iter().for_each(|line| self.0.push_str(&format!("  {line}\n")));
+    }
+}
+
+/// A span that would be sent.
+#[derive(Clone, Copy)]
+struct Sent<'a>(&'a Span);
+
+impl<'a> Sent<'a> {
+    fn value(self, key: &str) -> Option<&'a Any> {
+        self.0.attributes.iter().find(|attribute| attribute.key == key).and_then(any)
+    }
+
+    fn text(self, key: &str) -> Option<&'a str> {
+        match self.value(key)? {
+            Any::StringValue(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A metadata value of the observation, as text.
+    fn said(self, key: &str) -> Option<String> {
+        self.value(&format!("{METADATA}{key}")).map(plain)
+    }
+
+    /// Names (without `prefix`) and values.
+    fn below(self, prefix: &str) -> Vec<(&'a str, String)> {
+        let named = |attribute: &'a KeyValue| Some((attribute.key.strip_prefix(prefix)?, plain(any(attribute)?)));
+        self.0.attributes.iter().filter_map(named).collect()
+    }
+}
+
+fn any(attribute: &KeyValue) -> Option<&Any> {
+    attribute.value.as_ref()?.value.as_ref()
+}
+
+fn plain(value: &Any) -> String {
+    let item = |value: &AnyValue| value.value.as_ref().map(|value| if let Any::StringValue(text) = value { text.clone() } else { String::new() });
+    match value {
+        Any::StringValue(text) => text.clone(),
+        Any::BoolValue(flag) => flag.to_string(),
+        Any::IntValue(number) => number.to_string(),
+        Any::DoubleValue(number) => number.to_string(),
+        Any::ArrayValue(list) => list.values.iter().filter_map(item).collect::<Vec<_>>().join(", "),
+        // The filter writes no other.
+        _ => String::new(),
+    }
+}
+
+fn route(page: &mut Page, read: Value<'_>) {
+    page.section("route");
+    page.row("family", read.get("family").text().as_deref());
+    page.row("operation", read.get("operation").text().as_deref());
+    page.row("provider", read.get("provider").text().as_deref());
+    page.row("streamed", Some(if read.get("stream").is_true() { "yes" } else { "no" }));
+}
+
+fn trace(page: &mut Page, sent: Sent<'_>) {
+    page.section("trace");
+    page.row("name", sent.text("langfuse.trace.name"));
+    page.row("id", Some("random"));
+    page.row("user", sent.text("user.id"));
+    page.row("session", sent.text("session.id"));
+    page.row("tags", sent.value("langfuse.trace.tags").map(plain).as_deref());
+    page.row("environment", sent.text("langfuse.environment"));
+    page.row("release", sent.text("langfuse.release"));
+    page.row("version", sent.text("langfuse.version"));
+    page.rows("metadata", &sent.below(TRACE_METADATA));
+}
+
+fn observation(page: &mut Page, exchange: &Exchange, sent: Sent<'_>, read: Value<'_>) {
+    page.section("observation");
+    page.row("type", sent.text("langfuse.observation.type"));
+    page.row("name", Some(&sent.0.name));
+    page.row("level", Some(sent.text("langfuse.observation.level").unwrap_or("DEFAULT")));
+    page.row("status message", sent.text("langfuse.observation.status_message"));
+    page.row("model asked for", read.get("request_model").text().as_deref());
+    page.row("model that answered", read.get("response_model").text().as_deref());
+    page.row("parameters", sent.text("langfuse.observation.model.parameters"));
+    page.row("usage as reported", Some(&counts(read.get("usage"))));
+    page.row("usage as sent", Some(&counts(read.get("usage_details"))));
+    page.row("cost", Some(&cost(sent)));
+    page.row("first content after", exchange.first_content_ms.map(|ms| format!("{ms} ms")).as_deref());
+    page.row("took", exchange.duration_ms.map(|ms| format!("{ms} ms")).as_deref());
+    page.rows("metadata", &sent.below(METADATA));
+}
+
+/// `input 3, output 4`.
+fn counts(usage: Value<'_>) -> String {
+    let counts: Vec<String> = usage.members().map(|(name, count)| format!("{name} {}", count.raw())).collect();
+    if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
+}
+
+fn cost(sent: Sent<'_>) -> String {
+    let stated = sent.text("langfuse.observation.cost_details").and_then(|json| Value::parse(json.as_bytes()));
+    stated.map_or("left to Langfuse's prices of the model".to_owned(), |cost| format!("{} (dollars)", counts(cost)))
+}
+
+/// What is missing or was overruled, and what to do about it.
+fn notes(sent: Sent<'_>, read: Value<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (side, key) in [("input", "max_input_bytes"), ("output", "max_output_bytes")] {
+        if let Some(gap) = sent.said(&format!("{side}_note")) {
+            let size = sent.said(&format!("{side}_bytes")).unwrap_or_default();
+            notes.push(format!("{side}: {gap} ({size} bytes passed){}", gap_remedy(&gap, key)));
+        }
+    }
+    if let Some(count) = sent.said("unread_messages") {
+        notes.push(format!("{count} messages of the stream could not be read: broken, or longer than 1 MiB"));
+    }
+    if let Some(total) = sent.said("usage_total_reported") {
+        notes.push(format!("the provider states a total of {total}, which is less than its parts: their sum is sent"));
+    }
+    notes.extend(usage_note(sent, read));
+    notes
+}
+
+fn gap_remedy(gap: &str, key: &str) -> String {
+    match gap {
+        "cut at its limit" => format!(": raise `{key}` to keep more"),
+        gap if gap.contains("memory_budget") => ": raise `memory_budget`".to_owned(),
+        gap if gap.starts_with("not decoded") => ": gzip and deflate are read; or store the body decompressed".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Why there is no usage.
+fn usage_note(sent: Sent<'_>, read: Value<'_>) -> Option<String> {
+    if sent.said("usage_source").as_deref() != Some("missing") {
+        return None;
+    }
+    let then = match sent.text("langfuse.observation.cost_details") {
+        Some(_) => "none is sent, and Langfuse is told not to estimate it",
+        None => "none is sent, and Langfuse estimates it for models that it knows (`estimate_usage: false` stops that)",
+    };
+    let asks = read.get("stream").is_true() && read.get("family").text().is_some_and(|family| family.starts_with("openai.c"));
+    let remedy = if asks { "; clients get it with `stream_options: {\"include_usage\": true}`" } else { "" };
+    Some(format!("the provider stated no usage: {then}{remedy}"))
+}
