@@ -42,7 +42,7 @@ soak: build ## ten minutes at saturation with a dead Langfuse: memory and latenc
 	@$(CARGO) run --locked --quiet --profile tools -p testkit --bin soak
 
 docs: ## rewrite the parts of the documents that are made from the code
-	UPDATE_DOCS=1 $(CARGO) test --locked --test documents --test schema
+	UPDATE_DOCS=1 $(CARGO) test --locked --test documents --test explain --test schema
 
 clean: ## remove what was built and installed here
 	rm -rf target .venv $(MODULE) benches/null-tap/target

@@ -25,7 +25,7 @@ mod native {
         /// `tree`: for people. `json`: what was read of the call, one object. `otlp`: the request to Langfuse.
         #[arg(long, value_enum, default_value_t = Format::Tree)]
         format: Format,
-        /// Print instead the exchange for a public bug report: without texts, ids, header values and credentials.
+        /// Print the exchange itself instead, without texts, ids and credentials, for a public bug report.
         #[arg(long, conflicts_with = "format")]
         redact: bool,
     }
@@ -63,31 +63,35 @@ mod native {
     }
 
     fn run(args: &Args) -> Result<String, Failure> {
-        let settings = settings(args.config.as_deref())?;
-        let in_file = |problem: &dyn std::fmt::Display| Failure(UNREADABLE, format!("{}: {problem}", args.file.display()));
-        let bytes = read(&args.file).map_err(|error| in_file(&error))?;
-        let exchange = Exchange::parse(&bytes).map_err(|error| in_file(&error))?;
-        if args.redact {
-            return redacted(&exchange, &settings);
+        if is_stdin(&args.file) && args.config.as_deref().is_some_and(is_stdin) {
+            return Err(Failure(BAD_CONFIG, "only one of exchange and configuration can be the standard input".to_owned()));
         }
-        shown(&exchange, &settings, args.format)
+        let settings = settings(args.config.as_deref())?;
+        let failed = |problem: &dyn std::fmt::Display| Failure(UNREADABLE, format!("{}: {problem}", name(&args.file)));
+        let bytes = read(&args.file).map_err(|error| failed(&error))?;
+        let exchange = Exchange::parse(&bytes).map_err(|error| failed(&error))?;
+        if args.redact { redacted(&exchange, &settings) } else { shown(&exchange, &settings, args.format) }
     }
 
     fn settings(file: Option<&Path>) -> Result<Rc<Settings>, Failure> {
-        let text = match file {
-            Some(file) => {
-                read(file).map_err(|error| Failure(BAD_CONFIG, format!("{}: {error}", file.display())))?
-            }
-            None => b"{}".to_vec(),
-        };
-        let settings = Settings::load(&text, &|name| std::env::var(name).ok());
-        let settings = settings.map_err(|error| Failure(BAD_CONFIG, format!("configuration: {error}")))?;
-        settings.warnings.iter().for_each(|warning| eprintln!("explain: configuration: {warning}"));
+        let source = file.map_or("environment".to_owned(), name);
+        let failed = |problem: &dyn std::fmt::Display| Failure(BAD_CONFIG, format!("{source}: {problem}"));
+        let text = file.map_or_else(|| Ok(b"{}".to_vec()), read).map_err(|error| failed(&error))?;
+        let settings = Settings::load(&text, &|name| std::env::var(name).ok()).map_err(|error| failed(&error))?;
+        settings.warnings.iter().for_each(|warning| eprintln!("explain: {source}: {warning}"));
         Ok(Rc::new(settings))
     }
 
+    fn is_stdin(file: &Path) -> bool {
+        file.as_os_str() == "-"
+    }
+
+    fn name(file: &Path) -> String {
+        if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() }
+    }
+
     fn read(file: &Path) -> std::io::Result<Vec<u8>> {
-        if file.as_os_str() != "-" {
+        if !is_stdin(file) {
             return std::fs::read(file);
         }
         let mut bytes = Vec::new();
@@ -127,7 +131,10 @@ mod native {
         let redacted = explain::redact(exchange);
         let differences = explain::differences(exchange, &redacted, settings);
         if !differences.is_empty() {
-            eprintln!("explain: the redacted exchange is read in another way than the original: {}", differences.join(", "));
+            eprintln!(
+                "explain: the redacted exchange is read in another way than the original: {}",
+                differences.join(", ")
+            );
         }
         serde_json::to_string_pretty(&redacted).map_err(|error| Failure(UNREADABLE, error.to_string()))
     }

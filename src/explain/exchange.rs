@@ -164,7 +164,9 @@ impl<'de> Deserialize<'de> for StoredBody {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         match raw.get() {
             "null" => Ok(Self(None)),
-            text if text.starts_with('"') => serde_json::from_str(text).map(|text| Self(Some(text))).map_err(D::Error::custom),
+            text if text.starts_with('"') => {
+                serde_json::from_str(text).map(|text| Self(Some(text))).map_err(D::Error::custom)
+            }
             json => Ok(Self(Some(json.to_owned()))),
         }
     }
@@ -237,7 +239,9 @@ impl<'de> Visitor<'de> for HeadersVisitor {
                 Field::One(value) => headers.0.push((name, value)),
                 Field::Several(values) => headers.0.extend(values.into_iter().map(|value| (name.clone(), value))),
                 Field::Number(number) => headers.0.push((name, number.to_string())),
-                Field::Other(_) => return Err(A::Error::custom(format!("header {name}: must be a string or a list of them"))),
+                Field::Other(_) => {
+                    return Err(A::Error::custom(format!("header {name}: must be a string or a list of them")));
+                }
             }
         }
         Ok(headers)
@@ -253,7 +257,8 @@ impl Serialize for Headers {
                 continue;
             }
             written.push(name);
-            let values: Vec<&str> = self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect();
+            let values: Vec<&str> =
+                self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_str()).collect();
             match values.len() {
                 1 => map.serialize_entry(name, value)?,
                 _ => map.serialize_entry(name, &values)?,
@@ -279,7 +284,11 @@ impl Exchange {
         if let Some((name, _)) = times.into_iter().find(|(_, ms)| ms.is_some_and(|ms| !(0.0..1e12).contains(&ms))) {
             return Err(ExchangeError::Duration(name));
         }
-        exchange.started_at.as_deref().map_or(Ok(None), |text| text.parse::<jiff::Timestamp>().map(Some)).map_err(ExchangeError::Time)?;
+        exchange
+            .started_at
+            .as_deref()
+            .map_or(Ok(None), |text| text.parse::<jiff::Timestamp>().map(Some))
+            .map_err(ExchangeError::Time)?;
         Ok(exchange)
     }
 
@@ -329,8 +338,13 @@ impl Response {
 
 fn wire_headers(headers: &Headers, stored: BodyEncoding) -> impl Iterator<Item = (&str, &str)> {
     let decompressed = stored != BodyEncoding::Base64 && headers.get("content-encoding").is_some();
-    let of_the_wire = |name: &str| ["content-encoding", "content-length"].iter().any(|other| name.eq_ignore_ascii_case(other));
-    headers.0.iter().filter(move |(name, _)| !(decompressed && of_the_wire(name))).map(|(name, value)| (name.as_str(), value.as_str()))
+    let of_the_wire =
+        |name: &str| ["content-encoding", "content-length"].iter().any(|other| name.eq_ignore_ascii_case(other));
+    headers
+        .0
+        .iter()
+        .filter(move |(name, _)| !(decompressed && of_the_wire(name)))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 #[cfg(test)]
@@ -344,7 +358,10 @@ mod tests {
     #[test]
     fn a_path_is_enough() {
         let exchange = parse(r#"{"request":{"path":"/v1/chat/completions"}}"#).unwrap();
-        assert_eq!((exchange.request.method.as_str(), exchange.request.target().as_str()), ("POST", "/v1/chat/completions"));
+        assert_eq!(
+            (exchange.request.method.as_str(), exchange.request.target().as_str()),
+            ("POST", "/v1/chat/completions")
+        );
         assert!(exchange.response.is_none() && exchange.request.bytes().is_empty());
     }
 
@@ -378,7 +395,10 @@ mod tests {
             (r#"{"request":{}}"#, "missing field `path`"),
             (r#"{"request":{"path":"/","body":"%","body_encoding":"base64"}}"#, "request.body is not base64"),
             (r#"{"request":{"path":"/","headers":{"a":{}}}}"#, "header a: must be"),
-            (r#"{"request":{"path":"/"},"response":{"body":"%","body_encoding":"base64"}}"#, "response.body is not base64"),
+            (
+                r#"{"request":{"path":"/"},"response":{"body":"%","body_encoding":"base64"}}"#,
+                "response.body is not base64",
+            ),
             (r#"{"request":{"path":"/"},"started_at":"noon"}"#, "started_at"),
             (r#"{"request":{"path":"/"},"duration_ms":-1}"#, "duration_ms"),
         ] {

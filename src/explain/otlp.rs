@@ -22,7 +22,11 @@ const FIRST_CONTENT: &str = "langfuse.observation.completion_start_time";
 ///
 /// # Errors
 /// The bytes are no such request: a bug of the filter.
-pub fn sent(traced: &Traced, exchange: &Exchange, settings: &Settings) -> Result<ExportTraceServiceRequest, DecodeError> {
+pub fn sent(
+    traced: &Traced,
+    exchange: &Exchange,
+    settings: &Settings,
+) -> Result<ExportTraceServiceRequest, DecodeError> {
     let resource = Resource { service_name: "envoy", environment: &settings.labels.environment };
     let batch = encode_batch(resource, std::slice::from_ref(&traced.span));
     let mut request = ExportTraceServiceRequest::decode(batch.as_slice())?;

@@ -14,7 +14,9 @@ const DEPTH_MAX: usize = 12;
 
 /// `text` with its control characters (and those that change the direction of writing) written as `\n` or `\u{1b}`.
 pub(super) fn printable(text: &str) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if steers(c) { out.extend(c.escape_default()) } else { out.push(c) }
@@ -56,7 +58,12 @@ fn array_lines(array: Value<'_>, depth: usize) -> Vec<String> {
     let mut out = Vec::new();
     for item in array.items().take(CHILDREN_MAX) {
         let below = value_lines(item, depth + 1);
-        out.extend(below.into_iter().enumerate().map(|(at, line)| if at == 0 { format!("- {line}") } else { format!("  {line}") }));
+        out.extend(
+            below
+                .into_iter()
+                .enumerate()
+                .map(|(at, line)| if at == 0 { format!("- {line}") } else { format!("  {line}") }),
+        );
     }
     out.extend(left_out(array.items().skip(CHILDREN_MAX).count()));
     out
@@ -91,7 +98,9 @@ mod tests {
     #[test]
     fn what_fits_stands_in_a_line_and_the_rest_is_unfolded() {
         let long = "é".repeat(250);
-        let json = format!(r#"[{{"role":"user","content":"Hi\n"}},{{"role":"user","content":[{{"type":"text","text":"{long}"}}],"n":1}}]"#);
+        let json = format!(
+            r#"[{{"role":"user","content":"Hi\n"}},{{"role":"user","content":[{{"type":"text","text":"{long}"}}],"n":1}}]"#
+        );
         // Quote and 199 characters are shown; 51 of two bytes and the quote are not.
         let text = format!("\"{}… (103 more bytes)", "é".repeat(199));
         let wanted = [

@@ -120,6 +120,8 @@ pub fn remedy(skip: Skip) -> &'static str {
         Skip::NotAi => "see \"What is traced\" in the README for the paths; `providers` adds others",
         Skip::Method => "none: such a call has no input to trace",
         Skip::Upgrade => "none: what passes then is not HTTP",
-        Skip::NoProject => "give the entry its keys; one that asks for a `route` cannot be tried here, since no file states it",
+        Skip::NoProject => {
+            "give the entry its keys; one that asks for a `route` cannot be tried here, since no file states it"
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! the trace and its observation say, and what is missing of them, with the remedy.
 //!
 //! Everything but the route comes from the request that would be sent ([`super::sent`]), so that it shows what Langfuse
-//! gets; `docs/explain-example.txt` is an example.
+//! gets; the README has an example.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -33,7 +33,7 @@ pub fn tree(exchange: &Exchange, traced: &Traced, request: &ExportTraceServiceRe
     page.text("input", sent.text("langfuse.observation.input"));
     page.text("output", sent.text("langfuse.observation.output"));
     page.list("notes", notes(sent, read));
-    page.0
+    page.end()
 }
 
 /// The same of a call that is not traced.
@@ -44,7 +44,7 @@ pub fn skipped(exchange: &Exchange, skip: Skip) -> String {
     page.row("counted as", Some(skip_name(skip)));
     page.row("reason", Some(reason(skip)));
     page.row("remedy", Some(remedy(skip)));
-    page.0
+    page.end()
 }
 
 /// Text that grows by sections of rows.
@@ -55,6 +55,10 @@ impl Page {
         let status = exchange.response.as_ref().and_then(|answer| answer.status);
         let status = status.map_or("no answer".to_owned(), |status| status.to_string());
         Self(format!("{} {} -> {status}\n", printable(&exchange.request.method), abridged(&exchange.request.target())))
+    }
+
+    fn end(self) -> String {
+        self.0.trim_end().to_owned()
     }
 
     fn section(&mut self, title: &str) {
@@ -126,7 +130,9 @@ fn any(attribute: &KeyValue) -> Option<&Any> {
 }
 
 fn plain(value: &Any) -> String {
-    let item = |value: &AnyValue| value.value.as_ref().map(|value| if let Any::StringValue(text) = value { text.clone() } else { String::new() });
+    let item = |value: &AnyValue| {
+        value.value.as_ref().map(|value| if let Any::StringValue(text) = value { text.clone() } else { String::new() })
+    };
     match value {
         Any::StringValue(text) => text.clone(),
         Any::BoolValue(flag) => flag.to_string(),
@@ -210,7 +216,9 @@ fn gap_remedy(gap: &str, key: &str) -> String {
     match gap {
         "cut at its limit" => format!(": raise `{key}` to keep more"),
         gap if gap.contains("memory_budget") => ": raise `memory_budget`".to_owned(),
-        gap if gap.starts_with("not decoded") => ": gzip and deflate are read; or store the body decompressed".to_owned(),
+        gap if gap.starts_with("not decoded") => {
+            ": gzip and deflate are read; or store the body decompressed".to_owned()
+        }
         _ => String::new(),
     }
 }
@@ -224,7 +232,8 @@ fn usage_note(sent: Sent<'_>, read: Value<'_>) -> Option<String> {
         Some(_) => "none is sent, and Langfuse is told not to estimate it",
         None => "none is sent, and Langfuse estimates it for models that it knows (`estimate_usage: false` stops that)",
     };
-    let asks = read.get("stream").is_true() && read.get("family").text().is_some_and(|family| family.starts_with("openai.c"));
+    let asks =
+        read.get("stream").is_true() && read.get("family").text().is_some_and(|family| family.starts_with("openai.c"));
     let remedy = if asks { "; clients get it with `stream_options: {\"include_usage\": true}`" } else { "" };
     Some(format!("the provider stated no usage: {then}{remedy}"))
 }

@@ -94,7 +94,10 @@ mod tests {
     #[test]
     fn other_texts_are_masked() {
         assert_eq!(redacted("<h1>502 \"Bad\": Gateway</h1>", "text/html"), "<x1>111 \"xxx\": xxxxxxx</x1>");
-        assert_eq!(redacted("{\"response\":\"Hi\"}\n{\"response\":\"\"}\n", ""), "{\"response\":\"xx\"}\n{\"response\":\"\"}\n");
+        assert_eq!(
+            redacted("{\"response\":\"Hi\"}\n{\"response\":\"\"}\n", ""),
+            "{\"response\":\"xx\"}\n{\"response\":\"\"}\n"
+        );
     }
 
     proptest! {

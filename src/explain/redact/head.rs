@@ -2,7 +2,7 @@
 
 use super::super::exchange::Headers;
 use super::mask;
-use super::names::{is_path_verb, is_path_word, is_public_model, is_read_header, known_host_end};
+use super::names::{is_enumeration, is_path_verb, is_path_word, is_public_model, is_read_header, known_host_end};
 use crate::credentials::is_credential;
 use crate::provider;
 
@@ -21,8 +21,6 @@ const KEPT: [&str; 8] = [
 const CREDENTIALS: [&str; 3] = ["x-amz-signature", "x-amz-credential", "x-forwarded-client-cert"];
 /// Parameters of a query whose values stay.
 const KEPT_QUERY: [&str; 5] = ["alt", "%24alt", "api-version", "beta", "stream"];
-/// Longest value of them.
-const QUERY_VALUE_MAX: usize = 40;
 
 /// `text` is one word as header names are (RFC 9110, `token`).
 pub(super) fn is_token(text: &str) -> bool {
@@ -47,7 +45,9 @@ pub(super) fn path(path: &str) -> String {
 }
 
 fn path_segment(segment: &str, model: Option<&str>) -> String {
-    let is_model = model == Some(segment) && is_public_model(segment);
+    // As far as models are written with escapes: `a.b-v1%3A0`, `meta%2Fllama`.
+    let plain = segment.replace("%3A", ":").replace("%3a", ":").replace("%2F", "/").replace("%2f", "/");
+    let is_model = model == Some(plain.as_str()) && is_public_model(&plain);
     if is_model || is_path_word(segment) { segment.to_owned() } else { escaped(segment) }
 }
 
@@ -74,7 +74,7 @@ fn escaped(text: &str) -> String {
 /// The query: names stay, values go but for those that choose a format.
 pub(super) fn query(query: &str) -> String {
     let pair = |pair: &str| match pair.split_once('=') {
-        Some((name, value)) if KEPT_QUERY.contains(&name) && value.len() <= QUERY_VALUE_MAX => format!("{name}={value}"),
+        Some((name, value)) if KEPT_QUERY.contains(&name) && is_enumeration(value) => format!("{name}={value}"),
         Some((name, value)) => format!("{}={}", query_name(name), escaped(value)),
         None => query_name(pair),
     };
@@ -95,7 +95,8 @@ pub(super) fn host(host: &str) -> String {
 
 /// Envoy's details, which may end with a reason in braces.
 pub(super) fn code_details(details: &str) -> String {
-    let known = details.len() <= 200 && details.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.{}:,|-".contains(&byte));
+    let known =
+        details.len() <= 200 && details.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.{}:,|-".contains(&byte));
     if known { details.to_owned() } else { mask::text(details) }
 }
 
@@ -122,7 +123,9 @@ fn header_value(name: &str, value: &str) -> String {
     match name {
         "host" | ":authority" => host(value),
         ":method" => method(value),
-        ":path" => value.split_once('?').map_or_else(|| path(value), |(front, rest)| format!("{}?{}", path(front), query(rest))),
+        ":path" => value
+            .split_once('?')
+            .map_or_else(|| path(value), |(front, rest)| format!("{}?{}", path(front), query(rest))),
         _ if KEPT.contains(&name) => value.to_owned(),
         _ if is_count(name) && value.len() <= 12 && value.bytes().all(|byte| byte.is_ascii_digit()) => value.to_owned(),
         // Names in it say what it is read for: `langfuse_user_id=…`.
@@ -133,14 +136,16 @@ fn header_value(name: &str, value: &str) -> String {
 
 fn baggage_member(member: &str) -> String {
     match member.split_once('=') {
-        Some((name, value)) if is_token(name.trim()) => format!("{name}={}", escaped(value)),
+        Some((name, value)) if is_token(name.trim()) && name.trim().starts_with("langfuse_") => format!("{name}={}", escaped(value)),
         _ => escaped(member),
     }
 }
 
 /// Headers that state counts: those of the tables, and what is named so.
 fn is_count(name: &str) -> bool {
-    is_read_header(name) || name.contains("tokens") || ["token-count", "characters", "num_chars"].iter().any(|end| name.ends_with(end))
+    is_read_header(name)
+        || name.contains("tokens")
+        || ["token-count", "characters", "num_chars"].iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]
@@ -151,6 +156,7 @@ mod tests {
     fn paths_keep_what_tells_the_api() {
         assert_eq!(path("/acme-7/v1/chat/completions"), "/xxxx-1/v1/chat/completions");
         assert_eq!(path("/openai/deployments/gpt-4o/chat/completions"), "/openai/deployments/gpt-4o/chat/completions");
+        assert_eq!(path("/model/a.b-v1%3A0/converse"), "/model/a.b-v1%3A0/converse");
         assert_eq!(path("/a%2Fb/v1/embeddings"), "/x%78x/v1/embeddings");
     }
 

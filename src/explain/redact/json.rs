@@ -6,7 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::IgnoredAny;
 
 use super::mask::{self, Masker};
-use super::names::{Treatment, is_enumeration, is_id, is_member_name, is_opaque, is_public_model, treatment};
+use super::names::{
+    Treatment, has_long_number, is_enumeration, is_id, is_member_name, is_opaque, is_public_model, is_read_of_a_caller,
+    treatment,
+};
 
 /// Containers in containers that are told apart; below that nothing stays.
 const DEPTH_MAX: usize = 256;
@@ -78,9 +81,18 @@ impl Scanner {
             self.deeper += 1;
             return;
         }
-        let opaque = self.is_opaque() || is_opaque(self.value_name(), !is_array);
+        let opaque = match self.value_name() {
+            // Bedrock's `metadata` holds the usage.
+            "usage" => false,
+            // At the top, `input` is what is asked of a model (Replicate); below, of a tool.
+            "input" => self.is_opaque() || (!is_array && self.frames.len() > 1),
+            name => self.is_opaque() || is_opaque(name),
+        };
         // What stands in a list is named like the list.
-        let name = self.name.take().or_else(|| self.frames.last().filter(|frame| frame.is_array).map(|frame| frame.name.clone()));
+        let name = self
+            .name
+            .take()
+            .or_else(|| self.frames.last().filter(|frame| frame.is_array).map(|frame| frame.name.clone()));
         self.frames.push(Frame { name: name.unwrap_or_default(), is_array, opaque });
     }
 
@@ -120,7 +132,8 @@ impl Scanner {
     }
 
     fn member(&mut self, inside: &[u8], out: &mut Vec<u8>) {
-        match std::str::from_utf8(inside).ok().filter(|name| is_member_name(name)) {
+        let stays = |name: &&str| if self.is_opaque() { is_read_of_a_caller(name) } else { is_member_name(name) };
+        match std::str::from_utf8(inside).ok().filter(stays) {
             Some(name) => {
                 out.extend_from_slice(inside);
                 self.name = Some(name.to_owned());
@@ -160,11 +173,14 @@ impl Scanner {
         Some(STANDARD.encode(out))
     }
 
-    /// A number. In lists (vectors, ids of tokens, bytes), as an id, and where nothing stays, its digits change.
+    /// A number. In lists (vectors, ids of tokens, bytes), as an id, where nothing stays, and if it is as long as the number
+    /// of an account or a telephone, its digits change.
     fn number(&self, text: &[u8], out: &mut Vec<u8>) -> usize {
         let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let number = text.get(..text.iter().take_while(|byte| is_part(byte)).count()).unwrap_or_default();
-        let masked = !self.is_inside() || self.is_in_list() || self.is_opaque() || is_id(self.value_name());
+        let is_long = std::str::from_utf8(number).is_ok_and(|number| !number.contains('.') && has_long_number(number));
+        let is_own = self.is_opaque() || is_id(self.value_name());
+        let masked = is_long || is_own || !self.is_inside() || self.is_in_list();
         let digit = |byte: &u8| if masked && byte.is_ascii_digit() { b'1' } else { *byte };
         out.extend(number.iter().map(digit));
         number.len()
@@ -220,7 +236,20 @@ mod tests {
             (r#"{"ann@acme.io":1,"a":"b:"}"#, r#"{"xxx@xxxx.xx":1,"a":"x:"}"#),
             (r#"{"embedding":[-0.25,1e-5],"id":77}"#, r#"{"embedding":[-1.11,1e-1],"id":11}"#),
             (r#"{"arguments":"{\"city\":\"Bonn\",\"n\":7}"}"#, r#"{"arguments":"{\"xxxx\":\"xxxx\",\"x\":1}"}"#),
-            (r#"{"args":{"type":"x1","n":7},"n":7}"#, r#"{"args":{"type":"x1","n":1},"n":7}"#),
+            (r#"{"args":{"type":"a","n":7},"n":7}"#, r#"{"args":{"xxxx":"x","x":1},"n":7}"#),
+            (
+                r#"{"metadata":{"tags":["a"],"acme":[{"id":"b"}]}}"#,
+                r#"{"metadata":{"tags":["x"],"xxxx":[{"xx":"x"}]}}"#,
+            ),
+            (r#"{"metadata":{"usage":{"inputTokens":12345}}}"#, r#"{"metadata":{"usage":{"inputTokens":12345}}}"#),
+            (
+                r#"{"input":{"prompt":"a"},"c":[{"input":{"city":"b"}}]}"#,
+                r#"{"input":{"prompt":"x"},"c":[{"input":{"xxxx":"x"}}]}"#,
+            ),
+            (
+                r#"{"created":1700000000,"seed":42,"time":0.123456789}"#,
+                r#"{"created":1111111111,"seed":42,"time":0.123456789}"#,
+            ),
             (r#"{"content":"cut off he"#, r#"{"content":"xxx xxx xx"#),
             (r#"{"a":tru"#, r#"{"a":xxx"#),
             (r#"["a: b","c"]"#, r#"["x: x","x"]"#),
@@ -232,7 +261,10 @@ mod tests {
     #[test]
     fn json_in_base64_is_redacted_inside() {
         let inner = |text: &str| STANDARD.encode(format!(r#"{{"type":"text","text":"{text}"}}"#));
-        assert_eq!(scanned(&format!(r#"{{"bytes":"{}"}}"#, inner("Hello"))), format!(r#"{{"bytes":"{}"}}"#, inner("xxxxx")));
+        assert_eq!(
+            scanned(&format!(r#"{{"bytes":"{}"}}"#, inner("Hello"))),
+            format!(r#"{{"bytes":"{}"}}"#, inner("xxxxx"))
+        );
     }
 
     #[test]

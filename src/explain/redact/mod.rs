@@ -2,7 +2,8 @@
 //! for byte of the same length; structure, framing, numbers and enumerations stay, so that a bug still shows.
 //!
 //! What stays: names of JSON members, values of members that are enumerations or models ([`names`]), numbers that are not
-//! in lists, white space and ASCII punctuation, the words `true`, `false` and `null`. What goes: see [`mask`].
+//! in lists, white space and punctuation. All else goes ([`mask`]), and so does what is below members that are a caller's
+//! own ([`names::is_opaque`]). What is redacted already stays as it is.
 
 mod body;
 mod eventstream;
@@ -27,27 +28,26 @@ use mask::Masker;
 /// What the file says of itself.
 const NOTE: &str = "redacted by ai-tracing explain --redact";
 /// Bytes that inflating one body may hold.
-const INFLATE_BUDGET: usize = 64 * 1024 * 1024;
+const INFLATE_BUDGET: usize = 1024 * 1024;
+/// Compressed bytes that are inflated at a time, as they arrive at a gateway.
+const INFLATE_STEP: usize = 16 * 1024;
 
-/// See the module's documentation.
+/// See the module's documentation. A compressed body is stored inflated, or left out where it cannot be inflated.
 #[must_use]
 pub fn redact(exchange: &Exchange) -> Exchange {
     let mut masker = Masker::default();
-    let mut notes = vec![NOTE.to_owned()];
-    let request = request(&exchange.request, &mut masker, &mut notes);
-    let response = exchange.response.as_ref().map(|answer| response(answer, &mut masker, &mut notes));
-    Exchange { note: Some(notes.join("; ")), request, response, ..exchange.clone() }
+    let request = request(&exchange.request, &mut masker);
+    let response = exchange.response.as_ref().map(|answer| response(answer, &mut masker));
+    Exchange { note: Some(NOTE.to_owned()), request, response, ..exchange.clone() }
 }
 
-fn request(request: &Request, masker: &mut Masker, notes: &mut Vec<String>) -> Request {
+fn request(request: &Request, masker: &mut Masker) -> Request {
     let (path, query) = match request.path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (request.path.as_str(), request.query.as_deref()),
     };
     let mut headers = request.headers.clone();
-    let (bytes, stored) = plain(&mut headers, request.bytes(), request.body_encoding, "request", notes);
-    let content_type = headers.get("content-type").unwrap_or_default().to_owned();
-    let (body, body_encoding) = store(body::redact(&bytes, &content_type, masker), stored);
+    let (body, body_encoding) = body(&mut headers, request.bytes(), request.body_encoding, masker);
     let (headers, removed) = head::headers(&headers);
     Request {
         method: head::method(&request.method),
@@ -62,11 +62,9 @@ fn request(request: &Request, masker: &mut Masker, notes: &mut Vec<String>) -> R
     }
 }
 
-fn response(answer: &Response, masker: &mut Masker, notes: &mut Vec<String>) -> Response {
+fn response(answer: &Response, masker: &mut Masker) -> Response {
     let mut headers = answer.headers.clone();
-    let (bytes, stored) = plain(&mut headers, answer.bytes(), answer.body_encoding, "response", notes);
-    let content_type = headers.get("content-type").unwrap_or_default().to_owned();
-    let (body, body_encoding) = store(body::redact(&bytes, &content_type, masker), stored);
+    let (body, body_encoding) = body(&mut headers, answer.bytes(), answer.body_encoding, masker);
     let (headers, removed) = head::headers(&headers);
     Response {
         headers,
@@ -79,43 +77,35 @@ fn response(answer: &Response, masker: &mut Masker, notes: &mut Vec<String>) -> 
     }
 }
 
-/// The bytes of a body, inflated: what is compressed cannot be redacted. Where it cannot be inflated it is left out.
-fn plain(
+/// The body that is stored in place of `bytes`; takes out of `headers` what is no longer true of it.
+fn body(
     headers: &mut Headers,
     bytes: Vec<u8>,
     stored: BodyEncoding,
-    side: &str,
-    notes: &mut Vec<String>,
-) -> (Vec<u8>, BodyEncoding) {
-    let encoding = Encoding::from_header(headers.get("content-encoding").unwrap_or_default().as_bytes());
-    if stored != BodyEncoding::Base64 || headers.get("content-encoding").is_none() {
-        return (bytes, stored);
-    }
-    let mut out = Vec::new();
-    let inflated = match Inflater::new(&encoding, Budget::new(INFLATE_BUDGET).capture_lease()) {
-        Some(mut inflater) => {
-            inflater.push(&bytes, &mut |piece| out.extend_from_slice(piece));
-            inflater.error().is_none()
+    masker: &mut Masker,
+) -> (StoredBody, BodyEncoding) {
+    let coded = headers.get("content-encoding").filter(|_| stored == BodyEncoding::Base64);
+    let plain = match coded.map(|value| Encoding::from_header(value.as_bytes())) {
+        None | Some(Encoding::Identity) => Some(bytes).filter(|_| stored != BodyEncoding::None),
+        Some(encoding) => {
+            let inflated = inflated(&encoding, &bytes);
+            let of_the_wire = |name: &str| {
+                ["content-encoding", "content-length"].iter().any(|other| name.eq_ignore_ascii_case(other))
+            };
+            headers.0.retain(|(name, _)| inflated.is_none() || !of_the_wire(name));
+            inflated
         }
-        None if matches!(encoding, Encoding::Other(_)) => false,
-        None => return (bytes, stored),
     };
-    if !inflated {
-        notes.push(format!("{side}.body is left out: its content-encoding cannot be read here"));
-        return (Vec::new(), BodyEncoding::None);
-    }
-    notes.push(format!("{side}.body is stored inflated"));
-    let of_the_wire = |name: &str| ["content-encoding", "content-length"].iter().any(|other| name.eq_ignore_ascii_case(other));
-    headers.0.retain(|(name, _)| !of_the_wire(name));
-    (out, stored)
+    let Some(plain) = plain else { return (StoredBody(None), BodyEncoding::None) };
+    StoredBody::of(body::redact(&plain, headers.get("content-type").unwrap_or_default(), masker))
 }
 
-/// As text where it was stored so, or is text now.
-fn store(bytes: Vec<u8>, stored: BodyEncoding) -> (StoredBody, BodyEncoding) {
-    match stored {
-        BodyEncoding::None => (StoredBody(None), BodyEncoding::None),
-        _ => StoredBody::of(bytes),
-    }
+/// None where `bytes` cannot be inflated: what is compressed cannot be redacted.
+fn inflated(encoding: &Encoding, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut inflater = Inflater::new(encoding, Budget::new(INFLATE_BUDGET).capture_lease())?;
+    let mut out = Vec::new();
+    bytes.chunks(INFLATE_STEP).for_each(|chunk| inflater.push(chunk, &mut |piece| out.extend_from_slice(piece)));
+    inflater.error().is_none().then_some(out)
 }
 
 /// Names that were removed before, and now. Names of header fields are no secrets.
@@ -129,7 +119,8 @@ fn removed_names(before: &[String], now: Vec<String>) -> Vec<String> {
 /// What is known to describe framing, where it is a word or a number.
 fn framing(framing: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     let known = |name: &str| ["content_encoding", "transfer_encoding", "content_length"].contains(&name);
-    let harmless = |value: &Value| value.is_number() || value.as_str().is_some_and(|text| text.split(", ").all(head::is_token));
+    let harmless =
+        |value: &Value| value.is_number() || value.as_str().is_some_and(|text| text.split(", ").all(head::is_token));
     let kept = framing.iter().filter(|(name, value)| known(name) && harmless(value));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

@@ -10,7 +10,9 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
     let mut parameters = content_type.split(';').map(str::trim);
     let kind = parameters.next()?;
     kind.get(..10).filter(|kind| kind.eq_ignore_ascii_case("multipart/"))?;
-    let named = |parameter: &'_ str| parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("boundary")).is_some();
+    let named = |parameter: &'_ str| {
+        parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("boundary")).is_some()
+    };
     let boundary = parameters.find(|parameter| named(parameter))?.split_once('=')?.1.trim_matches('"');
     (!boundary.is_empty()).then_some(boundary)
 }
@@ -18,34 +20,41 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
 /// Writes the parts with other contents to `out`: exactly as many bytes.
 pub(super) fn redact(bytes: &[u8], boundary: &str, masker: &mut Masker, out: &mut Vec<u8>) {
     let delimiter = format!("--{boundary}");
+    let end = memchr::memmem::Finder::new(delimiter.as_bytes());
     let mut rest = bytes;
-    let mut name = String::new();
-    let mut in_head = false;
     while !rest.is_empty() {
-        if in_head || rest.starts_with(delimiter.as_bytes()) {
-            let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
-            let (line, after) = rest.split_at_checked(len).unwrap_or((rest, b""));
-            rest = after;
-            match line {
-                line if line.starts_with(delimiter.as_bytes()) => {
-                    (in_head, name) = (true, String::new());
-                    let (mark, behind) = line.split_at_checked(delimiter.len()).unwrap_or((line, b""));
-                    out.extend_from_slice(mark);
-                    mask::bytes(behind, out);
-                }
-                line if line.trim_ascii().is_empty() => {
-                    in_head = false;
-                    out.extend_from_slice(line);
-                }
-                line => head_line(line, &mut name, out),
-            }
-        } else {
-            let len = memchr::memmem::find(rest, format!("\n{delimiter}").as_bytes()).map_or(rest.len(), |end| end + 1);
-            let (content, after) = rest.split_at_checked(len).unwrap_or((rest, b""));
-            rest = after;
-            part(content, &name, masker, out);
+        // What stands before the first delimiter has no head.
+        let mut name = String::new();
+        if let Some(behind) = rest.strip_prefix(delimiter.as_bytes()) {
+            out.extend_from_slice(delimiter.as_bytes());
+            rest = part_head(behind, &mut name, out);
         }
+        let (content, after) = rest.split_at_checked(end.find(rest).unwrap_or(rest.len())).unwrap_or((rest, b""));
+        part(content, &name, masker, out);
+        rest = after;
     }
+}
+
+/// What stands behind a delimiter, with the lines of the head and the empty line that ends it. Gives what follows.
+fn part_head<'a>(bytes: &'a [u8], name: &mut String, out: &mut Vec<u8>) -> &'a [u8] {
+    let (line, mut rest) = split_line(bytes);
+    mask::bytes(line, out);
+    while !rest.is_empty() {
+        let (line, after) = split_line(rest);
+        rest = after;
+        if line.trim_ascii().is_empty() {
+            out.extend_from_slice(line);
+            break;
+        }
+        head_line(line, name, out);
+    }
+    rest
+}
+
+/// The first line with its end, and the rest.
+fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let len = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
+    bytes.split_at_checked(len).unwrap_or((bytes, b""))
 }
 
 fn head_line(line: &[u8], name: &mut String, out: &mut Vec<u8>) {

@@ -5,64 +5,108 @@ use crate::provider::{Api, When};
 
 /// Members whose values are enumerations.
 const ENUMERATIONS: [&str; 48] = [
-    "type",
-    "object",
-    "role",
+    "anthropic_version",
+    "api_version",
+    "block_reason",
+    "blockReason",
+    "category",
+    "code",
+    "completion_reason",
+    "completionReason",
+    "done_reason",
+    "effort",
+    "embedding_types",
+    "encoding_format",
     "event",
     "event_type",
     "eventType",
     "finish_reason",
     "finishReason",
-    "stop_reason",
-    "stopReason",
-    "stop_type",
-    "completionReason",
-    "completion_reason",
-    "done_reason",
-    "block_reason",
-    "blockReason",
-    "reason",
-    "status",
-    "state",
-    "code",
-    "severity",
-    "probability",
-    "category",
-    "modality",
-    "modalities",
-    "response_modalities",
-    "responseModalities",
-    "encoding_format",
-    "embedding_types",
-    "response_type",
-    "response_format",
+    "format",
     "input_type",
-    "task_type",
-    "taskType",
+    "is_finished",
+    "media_type",
     "mime_type",
     "mimeType",
-    "media_type",
-    "format",
-    "effort",
-    "quality",
-    "size",
-    "service_tier",
-    "api_version",
-    "anthropic_version",
-    "trafficType",
-    "tool_choice",
-    "is_finished",
+    "modalities",
+    "modality",
     "mode",
+    "object",
+    "probability",
+    "quality",
+    "reason",
+    "response_format",
+    "response_modalities",
+    "response_type",
+    "responseModalities",
+    "role",
+    "service_tier",
+    "severity",
+    "size",
+    "state",
+    "status",
+    "stop_reason",
+    "stop_type",
+    "stopReason",
+    "task_type",
+    "taskType",
+    "tool_choice",
+    "trafficType",
+    "type",
 ];
 /// Members that name a model, beside those of the tables.
-const MODELS: [&str; 8] =
-    ["model", "model_id", "modelId", "model_name", "modelVersion", "model_version", "response_model", "requested_model"];
-/// What is below these is a caller's or a model's own: nothing of it stays.
-const OPAQUE: [&str; 8] = ["arguments", "args", "metadata", "labels", "features", "properties", "headers", "extra_headers"];
+const MODELS: [&str; 8] = [
+    "model",
+    "model_id",
+    "modelId",
+    "model_name",
+    "modelVersion",
+    "model_version",
+    "response_model",
+    "requested_model",
+];
+/// What is below these is a caller's or a model's own: nothing of it stays, not even names.
+const OPAQUE: [&str; 13] = [
+    "$defs",
+    "args",
+    "arguments",
+    "definitions",
+    "documents",
+    "extra_headers",
+    "features",
+    "headers",
+    "labels",
+    "logit_bias",
+    "metadata",
+    "properties",
+    "variables",
+];
+/// Names below them that say whose a call is.
+const READ_OF_A_CALLER: [&str; 5] = ["user_id", "user_email", "session_id", "tags", "usage"];
 /// Words of paths that tell nothing, beside those of the tables.
 const PATH_WORDS: [&str; 22] = [
-    "api", "openai", "inference", "v1", "v2", "v3", "v4", "v1beta", "v1beta1", "v1alpha", "beta", "deployments", "models",
-    "model", "engines", "publishers", "projects", "locations", "endpoints", "compat", "compatible-mode", "serving-endpoints",
+    "api",
+    "openai",
+    "inference",
+    "v1",
+    "v2",
+    "v3",
+    "v4",
+    "v1beta",
+    "v1beta1",
+    "v1alpha",
+    "beta",
+    "deployments",
+    "models",
+    "model",
+    "engines",
+    "publishers",
+    "projects",
+    "locations",
+    "endpoints",
+    "compat",
+    "compatible-mode",
+    "serving-endpoints",
 ];
 /// Longest enumeration.
 const ENUMERATION_MAX: usize = 64;
@@ -88,7 +132,7 @@ pub(super) enum Treatment {
 
 /// How the value of the member `name` is treated.
 pub(super) fn treatment(name: &str) -> Treatment {
-    if MODELS.contains(&name) || apis().any(|api| api.model == name) {
+    if MODELS.contains(&name) || (!name.is_empty() && apis().any(|api| api.model == name)) {
         Treatment::Model
     } else if ENUMERATIONS.contains(&name) {
         Treatment::Enumeration
@@ -104,9 +148,14 @@ pub(super) fn is_id(name: &str) -> bool {
     name == "id" || name == "name" || ["_id", "Id", "ID", "-id"].iter().any(|end| name.ends_with(end))
 }
 
-/// Nothing below the member `name` stays. `input` is a tool's where it is an object.
-pub(super) fn is_opaque(name: &str, is_object: bool) -> bool {
-    OPAQUE.contains(&name) || (name == "input" && is_object)
+/// Nothing below the member `name` stays.
+pub(super) fn is_opaque(name: &str) -> bool {
+    OPAQUE.contains(&name)
+}
+
+/// The name stays even there.
+pub(super) fn is_read_of_a_caller(name: &str) -> bool {
+    READ_OF_A_CALLER.contains(&name)
 }
 
 /// `value` looks like a word of an enumeration.
@@ -123,7 +172,7 @@ pub(super) fn is_public_model(value: &str) -> bool {
 }
 
 /// Nine digits in a row: a number of an account or of a telephone. (A date has eight.)
-fn has_long_number(value: &str) -> bool {
+pub(super) fn has_long_number(value: &str) -> bool {
     value.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() >= 9)
 }
 
@@ -147,11 +196,15 @@ pub(super) fn is_path_verb(verb: &str) -> bool {
 /// How much of the end of `host` APIs are told by.
 pub(super) fn known_host_end(host: &str) -> usize {
     let mut longest = 0;
-    apis().for_each(|api| visit(&api.when, &mut |when| {
-        if let When::Host(end) = when && host.to_ascii_lowercase().ends_with(end) {
-            longest = longest.max(end.len());
-        }
-    }));
+    apis().for_each(|api| {
+        visit(&api.when, &mut |when| {
+            if let When::Host(end) = when
+                && host.to_ascii_lowercase().ends_with(end)
+            {
+                longest = longest.max(end.len());
+            }
+        })
+    });
     longest
 }
 
@@ -180,11 +233,20 @@ mod tests {
     #[test]
     fn enumerations_and_models_are_words() {
         assert!(is_enumeration("chat.completion.chunk") && is_enumeration("application/json"));
-        assert!(!is_enumeration("please wait") && !is_enumeration("call 0301234567") && !is_enumeration("user@example"));
+        assert!(
+            !is_enumeration("please wait") && !is_enumeration("call 0301234567") && !is_enumeration("user@example")
+        );
         assert!(is_public_model("gpt-4o-mini-2024-07-18") && is_public_model("meta-llama/Llama-3.1-8B:free"));
         assert!(is_public_model("claude-3-5-sonnet-20241022"));
         for private in ["/home/ann/llama", "ft:gpt-4o:acme::1", "arn:aws:bedrock:us-east-1:123456789012:x", "ann's"] {
             assert!(!is_public_model(private), "{private}");
+        }
+    }
+
+    #[test]
+    fn what_says_something_is_masked_whatever_it_looks_like() {
+        for name in ["", "content", "text", "prompt", "input", "output", "api_key", "title", "url", "data", "query"] {
+            assert_eq!(treatment(name), Treatment::Text, "{name}");
         }
     }
 
