@@ -64,7 +64,10 @@ mod native {
 
     fn run(args: &Args) -> Result<String, Failure> {
         if is_stdin(&args.file) && args.config.as_deref().is_some_and(is_stdin) {
-            return Err(Failure(BAD_CONFIG, "only one of exchange and configuration can be the standard input".to_owned()));
+            return Err(Failure(
+                BAD_CONFIG,
+                "only one of exchange and configuration can be the standard input".to_owned(),
+            ));
         }
         let settings = settings(args.config.as_deref())?;
         let failed = |problem: &dyn std::fmt::Display| Failure(UNREADABLE, format!("{}: {problem}", name(&args.file)));

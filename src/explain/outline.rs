@@ -6,7 +6,7 @@ use crate::json::Value;
 /// Longest value that stands in one line as it was sent, in bytes.
 const LINE_MAX: usize = 100;
 /// Characters of a long text that are shown.
-const TEXT_MAX: usize = 200;
+const TEXT_MAX: usize = 120;
 /// Elements of an array, and members of an object, that are shown.
 const CHILDREN_MAX: usize = 20;
 /// Levels that are unfolded; below that, one line.
@@ -101,8 +101,8 @@ mod tests {
         let json = format!(
             r#"[{{"role":"user","content":"Hi\n"}},{{"role":"user","content":[{{"type":"text","text":"{long}"}}],"n":1}}]"#
         );
-        // Quote and 199 characters are shown; 51 of two bytes and the quote are not.
-        let text = format!("\"{}… (103 more bytes)", "é".repeat(199));
+        // Quote and 119 characters are shown; 131 of two bytes and the quote are not.
+        let text = format!("\"{}… (263 more bytes)", "é".repeat(119));
         let wanted = [
             r#"- {"role":"user","content":"Hi\n"}"#,
             r#"- role: "user""#,

@@ -18,7 +18,10 @@ fn a_file_that_is_no_exchange() {
         (r#"{"request":{"path":"/"},"started_at":"noon"}"#, "started_at is not a time such as"),
     ] {
         let (code, problem) = failed(&["-"], input);
-        assert!(code == Some(1) && problem.starts_with("explain: standard input: ") && problem.contains(said), "{problem}");
+        assert!(
+            code == Some(1) && problem.starts_with("explain: standard input: ") && problem.contains(said),
+            "{problem}"
+        );
     }
     let (code, problem) = failed(&["no/such/file.json"], "");
     assert!(code == Some(1) && problem.contains("no/such/file.json: No such file"), "{problem}");

@@ -29,7 +29,9 @@ fn otlp_is_what_would_be_sent() {
             let value = serde_json::to_value(span.attributes.iter().find(|attribute| attribute.key == key)).unwrap();
             value["value"]["stringValue"].as_str().map(str::to_owned)
         };
-        for key in ["trace.name", "observation.input", "observation.output", "observation.usage_details", "observation.level"] {
+        for key in
+            ["trace.name", "observation.input", "observation.output", "observation.usage_details", "observation.level"]
+        {
             let key = format!("langfuse.{key}");
             assert_eq!(text(&key).as_deref(), wanted.text(&key), "{}: {key}", cassette.id);
         }
@@ -42,7 +44,12 @@ fn a_tree_says_the_route_and_the_level_and_steers_no_terminal() {
     for cassette in &corpus() {
         let shown = printed(&[file(cassette).to_str().unwrap()], b"");
         let read = feed::Exchange::of(cassette).explain("{}");
-        for (name, field) in [("family", "family"), ("operation", "operation"), ("level", "level"), ("model that answered", "response_model")] {
+        for (name, field) in [
+            ("family", "family"),
+            ("operation", "operation"),
+            ("level", "level"),
+            ("model that answered", "response_model"),
+        ] {
             let Some(value) = read[field].as_str() else { continue };
             let row = shown.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_default();
             assert!(row.ends_with(value), "{}: {row}, not {value}", cassette.id);
@@ -73,7 +80,12 @@ fn a_configuration_changes_what_is_sent() {
         "prices": [{"model": "gpt-4o*", "input": 1, "output": 2}]});
     std::fs::write(config.path(), text.to_string()).unwrap();
     let shown = printed(&[fixture().to_str().unwrap(), "--config", config.path().to_str().unwrap()], b"");
-    for row in ["environment         staging", "tags                gateway", "input: cut at its limit (", "raise `max_input_bytes`"] {
+    for row in [
+        "environment         staging",
+        "tags                gateway",
+        "input: cut at its limit (",
+        "raise `max_input_bytes`",
+    ] {
         assert!(shown.contains(row), "{row} is not in\n{shown}");
     }
 }
@@ -108,7 +120,8 @@ fn who_stops_reading_has_seen_enough() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), long).unwrap();
     let script = r#""$0" --redact "$1" | head -c 10; exit ${PIPESTATUS[0]}"#;
-    let output = Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_explain")]).arg(file.path()).output().unwrap();
+    let output =
+        Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_explain")]).arg(file.path()).output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
     assert_eq!(output.stdout.len(), 10);
 }

@@ -47,7 +47,8 @@ fn redact_message(message: &[u8], total: usize, headers: usize, masker: &mut Mas
     out.extend_from_slice(prelude);
     redact_headers(head, out);
     body::text(payload, masker, out);
-    let whole = Some(message).filter(|message| message.len() == total).and_then(|message| message.split_last_chunk::<CRC>());
+    let whole =
+        Some(message).filter(|message| message.len() == total).and_then(|message| message.split_last_chunk::<CRC>());
     let sound = whole.is_some_and(|(all, crc)| crc32fast::hash(all).to_be_bytes() == *crc);
     match out.get(start..) {
         // A checksum that was wrong stays wrong.

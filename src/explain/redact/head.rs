@@ -136,7 +136,9 @@ fn header_value(name: &str, value: &str) -> String {
 
 fn baggage_member(member: &str) -> String {
     match member.split_once('=') {
-        Some((name, value)) if is_token(name.trim()) && name.trim().starts_with("langfuse_") => format!("{name}={}", escaped(value)),
+        Some((name, value)) if is_token(name.trim()) && name.trim().starts_with("langfuse_") => {
+            format!("{name}={}", escaped(value))
+        }
         _ => escaped(member),
     }
 }
