@@ -157,7 +157,7 @@ impl Document {
     /// The body as one JSON text: all of it where it was kept and is whole; else what was kept, closed where it was cut.
     #[must_use]
     pub fn view(&self) -> Cow<'_, [u8]> {
-        if !self.slots.is_empty() && (self.is_open() || !self.is_whole()) {
+        if self.is_object() && (self.is_open() || !self.is_whole()) {
             return Cow::Owned(self.kept_members());
         }
         let head = trim_start(self.head());
@@ -508,6 +508,7 @@ mod tests {
         assert_eq!(document.view().escape_ascii().to_string(), r#"{\"text\":\"012\",\"list\":[1],\"short\":15}"#);
         let open = read(WIDE, &[br#"{"number":15"#]);
         assert_eq!(&*open.view(), b"{}");
+        assert_eq!(&*read(Limits { head: 0, member: 4 }, &[b" {}"]).view(), b"{}");
     }
 
     #[test]
