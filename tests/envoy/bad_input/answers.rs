@@ -8,8 +8,8 @@ use testkit::upstream::{Framing, Script, pieces_at_odd_places};
 
 use super::case::{Case, case, check};
 use crate::calls::{
-    answer, answer_of, body_of, compressed, delta, events, inside_character, inside_json, question, saying, stream,
-    usage, whole, with_encoding, with_type,
+    answer, answer_of, body_of, compressed, delta, events, gzip, inside_character, inside_json, question, saying,
+    stream, usage, whole, with_encoding, with_type,
 };
 use crate::rig::Rig;
 
@@ -80,12 +80,12 @@ fn encodings() -> Vec<Case> {
         answered(
             "says gzip, is plain",
             with_encoding(answer(), "gzip"),
-            &[
-                ("meta:output_note", json!("corrupt content-encoding")),
-                ("output", Value::Null),
-                ("model", json!("gpt-4o")),
-                ("meta:output_bytes", json!(answer().body().len())),
-            ],
+            &noted("content-encoding says gzip; the body is not compressed", answer().body().len()),
+        ),
+        answered(
+            "says nothing, is gzip",
+            answer().pieces(body_of(gzip(&answer().body()))),
+            &noted("content-encoding says nothing; the body is gzip", gzip(&answer().body()).len()),
         ),
         answered(
             "br",
@@ -93,6 +93,13 @@ fn encodings() -> Vec<Case> {
             &[("meta:output_note", json!("not decoded: br")), ("output", Value::Null), ("level", json!("DEFAULT"))],
         ),
     ]
+}
+
+/// An answer that is read, and what is said of its encoding.
+fn noted(note: &str, bytes: usize) -> Vec<(&'static str, Value)> {
+    let mut expected = whole("hello").to_vec();
+    expected.extend([("meta:output_note", json!(note)), ("meta:output_bytes", json!(bytes))]);
+    expected
 }
 
 fn statuses() -> Vec<Case> {
