@@ -2,6 +2,7 @@
 
 use crate::config::Settings;
 use crate::fuzz::exchange::Exchange;
+use crate::json::Value;
 
 /// See the module's documentation.
 pub(super) fn config(data: &[u8]) {
@@ -25,11 +26,10 @@ pub(super) fn config(data: &[u8]) {
     exchange.check(1);
 }
 
-/// Nothing, an object, or a string that holds one.
+/// Nothing, an object, or a string that holds one; in half characters, which `serde_json` refuses, lenient as the filter.
 fn is_configuration(data: &[u8]) -> bool {
-    let is_object = |text: &[u8]| {
-        text.trim_ascii().is_empty()
-            || serde_json::from_slice(text).is_ok_and(|json: serde_json::Value| json.is_object())
-    };
-    is_object(data) || serde_json::from_slice(data).is_ok_and(|text: String| is_object(text.as_bytes()))
+    let is_object =
+        |text: &[u8]| text.trim_ascii().is_empty() || Value::parse(text.trim_ascii()).is_some_and(Value::is_object);
+    let text = Value::parse(data.trim_ascii()).and_then(Value::text);
+    is_object(data) || text.is_some_and(|text| is_object(text.as_bytes()))
 }
