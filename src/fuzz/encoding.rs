@@ -13,8 +13,8 @@ const OUTPUT_MAX: usize = 16 << 20;
 const PIECE_MAX: usize = 4 << 20;
 const STEP: usize = 16 << 10;
 
-/// Bytes that may be decoded of any body.
-const ALWAYS: usize = 1 << 20;
+/// Bytes that may be decoded of any body, by all its codings together; the innermost of two has half of them at least.
+const ALWAYS: usize = (1 << 20) / 2;
 
 type Decoded = (Vec<u8>, Option<DecodeError>);
 
