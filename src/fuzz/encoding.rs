@@ -77,7 +77,7 @@ fn assert_same(whole: &Decoded, split: &Decoded) {
         assert!(whole.0.get(..common) == split.0.get(..common), "the beginnings are the same");
     } else {
         assert_eq!(whole.1, split.1);
-        assert!(whole.0 == split.0, "{} and {} bytes", whole.0.len(), split.0.len());
+        assert!(whole.0 == split.0, "{} and {} bytes, {:?}", whole.0.len(), split.0.len(), whole.1);
     }
 }
 

@@ -140,9 +140,10 @@ impl Inflater {
                     self.stage = if self.gzip { Stage::Trailer { left: 8 } } else { Stage::Done };
                     return Ok(bytes);
                 }
+                // Without input, too, more may come out: a few bits may stand for much.
+                Ok(_) | Err(MZError::Buf) if step.bytes_consumed + step.bytes_written > 0 => {}
                 // "No progress possible" means that the input is used up.
-                Ok(_) | Err(MZError::Buf) if bytes.is_empty() && step.bytes_written < STEP => return Ok(bytes),
-                Ok(_) if step.bytes_consumed + step.bytes_written > 0 => {}
+                Ok(_) | Err(MZError::Buf) if bytes.is_empty() => return Ok(bytes),
                 _ => return Err(DecodeError::Corrupt),
             }
         }

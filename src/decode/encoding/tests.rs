@@ -186,6 +186,18 @@ fn a_cut_body_gives_what_had_arrived() {
     assert!(out.len() > 1000 && stream_text().starts_with(&out) && error.is_none());
 }
 
+/// The last byte may stand for more than one step, and none comes behind it to fetch that.
+#[test]
+fn all_that_the_last_byte_stands_for_comes_out() {
+    let text = vec![b' '; 300_000];
+    let body = compress_to_vec(&text, 6);
+    for cut in 1..body.len() {
+        let (whole, ..) = decoded("deflate", &[&body[..cut]]);
+        let bytewise: Vec<&[u8]> = body[..cut].chunks(1).collect();
+        assert_eq!(decoded("deflate", &bytewise).0.len(), whole.len(), "cut at {cut} of {}", body.len());
+    }
+}
+
 proptest! {
     #[test]
     fn any_split_decodes_to_the_same(
