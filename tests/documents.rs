@@ -36,7 +36,8 @@ fn condition(when: &When) -> String {
 }
 
 fn table_of_apis() -> String {
-    let mut table = "| family | ends of paths | and | observation | `metadata.provider` |\n|---|---|---|---|---|\n".to_owned();
+    let mut table =
+        "| family | ends of paths | and | observation | `metadata.provider` |\n|---|---|---|---|---|\n".to_owned();
     for api in FAMILIES.iter().flat_map(|apis| apis.iter()) {
         let paths = api.paths.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(" ");
         let (family, kind, name, provider) = (api.family, api.operation.kind(), api.observation(), api.provider);
