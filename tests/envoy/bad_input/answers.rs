@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 use testkit::http1::headers;
 use testkit::upstream::{Framing, Script, pieces_at_odd_places};
@@ -73,10 +74,13 @@ fn types_and_framings() -> Vec<Case> {
 
 fn encodings() -> Vec<Case> {
     let chunked = Script { framing: Framing::Chunked, ..compressed(answer(), 2) };
+    let zstd = compress_to_vec(stream().body().as_slice(), CompressionLevel::Fastest);
+    let zstd = pieces_at_odd_places(&zstd, 4);
     vec![
         answered("gzip JSON", compressed(answer(), 1), &whole("hello")),
         answered("gzip JSON, chunked", chunked, &whole("hello")),
         answered("gzip SSE", compressed(stream(), 3), &whole("hello é😀")),
+        answered("zstd SSE", with_encoding(stream().pieces(zstd), "zstd"), &whole("hello é😀")),
         answered(
             "says gzip, is plain",
             with_encoding(answer(), "gzip"),
