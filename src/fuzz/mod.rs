@@ -56,6 +56,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "alephalpha", run: |data| call::family(15, data) },
     Target { name: "replicate", run: |data| call::family(16, data) },
     Target { name: "sagemaker", run: |data| call::family(17, data) },
+    Target { name: "llamacpp", run: |data| call::family(18, data) },
 ];
 
 /// The target of that name.
