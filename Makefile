@@ -3,7 +3,7 @@ CARGO ?= cargo
 WASM := target/wasm32-wasip1/release/ai_tracing.wasm
 MODULE := filters/ai-tracing.wasm
 
-.PHONY: help setup build demo smoke test lint bench soak docs clean
+.PHONY: help setup build demo smoke test fuzz lint bench soak docs clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -23,6 +23,9 @@ smoke: ## try a running gateway with the filter: make smoke BASE_URL=http://loca
 
 test: build ## all tests: the core natively, the module in a real Envoy
 	$(CARGO) test --locked --workspace
+
+fuzz: setup ## ten minutes of each fuzz target (FUZZ_TARGETS, FUZZ_SECONDS, FUZZ_JOBS: see scripts/fuzz)
+	@scripts/fuzz run
 
 lint: setup ## formatting and clippy, for the host and for wasm
 	$(CARGO) fmt --all --check

@@ -18,6 +18,7 @@ mod feed;
 
 use expectation::{corpus, differences};
 use feed::Exchange;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use testkit::upstream::{Piece, pieces_at_odd_places};
 
 const SETTINGS: &str = "{}";
@@ -51,11 +52,31 @@ fn any_split_gives_the_same_span() {
 }
 
 #[test]
+fn a_compressed_answer_is_read_as_the_plain_one() {
+    for cassette in &corpus() {
+        let whole = Exchange::of(cassette).explain(SETTINGS);
+        for (encoding, body) in [
+            ("gzip", gzip(&cassette.response.body)),
+            ("zstd", compress_to_vec(cassette.response.body.as_slice(), CompressionLevel::Fastest)),
+        ] {
+            let mut exchange = Exchange::of(cassette);
+            exchange.response_headers.push(("content-encoding", encoding.as_bytes()));
+            exchange.response = body.chunks(100).collect();
+            assert_eq!(exchange.explain(SETTINGS), whole, "{} as {encoding}", cassette.id);
+            // zstd tells when the content came no more.
+            let timed = |exchange: &Exchange<'_>| exchange.span(SETTINGS).time_to_first_token_ms().is_some();
+            assert_eq!(timed(&exchange), timed(&Exchange::of(cassette)) && encoding == "gzip", "{}", cassette.id);
+        }
+    }
+}
+
+#[test]
 fn a_stream_cut_anywhere_is_a_warning_with_what_had_arrived() {
     for cassette in corpus().iter().filter(|cassette| cassette.expected["stream"] == true) {
         let body = &cassette.response.body;
-        let done = body.windows(6).position(|window| window == b"[DONE]").unwrap_or(body.len());
-        for cut in (0..done).step_by(body.len() / 40 + 1) {
+        let done = end_of_messages(body);
+        let cuts = event_borders(body).into_iter().chain((0..done).step_by(body.len() / 40 + 1));
+        for cut in cuts.filter(|cut| *cut < done) {
             let mut exchange = Exchange::of(cassette);
             exchange.response = vec![&body[..cut]];
             exchange.end_of_stream = false;
@@ -66,4 +87,29 @@ fn a_stream_cut_anywhere_is_a_warning_with_what_had_arrived() {
             assert!(level == "WARNING" || error_had_arrived, "{} cut at {cut}: {level}", cassette.id);
         }
     }
+}
+
+/// Where the last message ends that says anything; `[DONE]` behind it says nothing new.
+fn end_of_messages(body: &[u8]) -> usize {
+    let done = body.windows(6).position(|window| window == b"[DONE]").unwrap_or(body.len());
+    let bracket = body[..done].iter().rposition(|byte| matches!(byte, b'}' | b']'));
+    let is_binary = body.first() == Some(&0);
+    if is_binary { body.len() } else { bracket.unwrap_or(done) }
+}
+
+/// Where messages end: behind each line, or behind each frame of an event stream.
+fn event_borders(body: &[u8]) -> Vec<usize> {
+    let is_binary = body.first() == Some(&0);
+    let mut borders = vec![0];
+    while let Some(rest) = body.get(*borders.last().unwrap()..).filter(|rest| !rest.is_empty()) {
+        let length = |rest: &[u8]| u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+        let line = |rest: &[u8]| rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+        borders.push(borders.last().unwrap() + if is_binary { length(rest) } else { line(rest) });
+    }
+    borders
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let header = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3];
+    [&header[..], &miniz_oxide::deflate::compress_to_vec(body, 6), &[0; 8]].concat()
 }

@@ -2,6 +2,7 @@
 //! minutes under libFuzzer).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "fuzzing goes on for a time")]
 
 use std::fs;
 use std::path::PathBuf;

@@ -313,10 +313,7 @@ impl Call {
             (Counter::CutMemory, self.request.memory_short() || self.response.memory_short()),
             (Counter::CutLimit, self.request.is_cut() || self.response.is_cut()),
             (Counter::CutUnreadable, self.request.unread().is_some() || self.response.unread().is_some()),
-            (
-                Counter::CutEncoding,
-                self.request.encoding_problem().is_some() || self.response.encoding_problem().is_some(),
-            ),
+            (Counter::CutEncoding, self.request.wire.is_undecoded() || self.response.wire.is_undecoded()),
         ];
         cuts.into_iter().filter(|(_, cut)| *cut).for_each(|(counter, _)| self.counters.add(counter, 1));
     }

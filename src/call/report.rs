@@ -130,7 +130,7 @@ fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let answered = facts.status.is_some_and(|status| (200..300).contains(&status) && status != 204);
     let whole_input = request.unread().is_none() && !request.is_cut() && !request.memory_short();
     let whole_output = response.unread().is_none() && !response.is_cut() && !response.memory_short();
-    let decoded = request.encoding_problem().is_none() && response.encoding_problem().is_none();
+    let decoded = !request.wire.is_undecoded() && !response.wire.is_undecoded();
     let operation = call.routing.api().operation;
     let all_text =
         !operation.answers_without_text() && !operation.is_of_speech() && operation != Operation::CountTokens;
@@ -256,8 +256,8 @@ fn observation_metadata<'a>(call: &'a Call, facts: &'a Facts, request_model: Opt
 /// What is missing of input and output, and why: a gap is said, never hidden.
 fn add_gaps(call: &Call, metadata: &mut Metadata<'_>) {
     let (request, response) = (&call.request, &call.response);
-    let input = note(request.unread(), request.memory_short(), request.is_cut(), request.encoding_problem());
-    let output = note(response.unread(), response.memory_short(), response.is_cut(), response.encoding_problem());
+    let input = note(request.unread(), request.memory_short(), request.is_cut(), request.wire.encoding_note());
+    let output = note(response.unread(), response.memory_short(), response.is_cut(), response.wire.encoding_note());
     for (note, size, names) in [
         (input, request.wire.size, ("input_note", "input_bytes")),
         (output, response.wire.size, ("output_note", "output_bytes")),
@@ -270,17 +270,16 @@ fn add_gaps(call: &Call, metadata: &mut Metadata<'_>) {
 }
 
 fn note(unread: Option<Unread>, memory_short: bool, cut: bool, encoding: Option<String>) -> Option<String> {
-    let text = match unread {
+    let gap = match unread {
         Some(Unread::TooLarge) => "a piece of it was larger than is read at once",
         Some(Unread::OnDisk) => "not available (buffered to disk)",
         Some(Unread::NotAvailable) => "not available (the gateway did not hand it over)",
         Some(Unread::BeyondScan) => "longer than is looked at (16 MiB)",
-        None if encoding.is_some() => return encoding,
         None if memory_short => "not kept: memory_budget used up",
         None if cut => "cut at its limit",
-        None => return None,
+        None => return encoding,
     };
-    Some(text.to_owned())
+    Some(encoding.map_or_else(|| gap.to_owned(), |encoding| format!("{gap}; {encoding}")))
 }
 
 fn int(number: u64) -> MetadataValue<'static> {

@@ -37,7 +37,7 @@ impl ResponseSide {
     pub(super) fn new(api: &'static Api, settings: &Settings, budget: &Rc<Budget>) -> Self {
         let limit = settings.capture.output;
         let reader = Reader::new(api, b"", false, limit, budget);
-        let wire = Wire::new(None, budget.capture_lease());
+        let wire = Wire::new(&[], &budget.capture_lease());
         Self {
             status: None,
             content_length: None,
@@ -63,7 +63,7 @@ impl ResponseSide {
         self.content_length = number("content-length");
         self.id = name(find(api.id_header));
         self.error_code = name(find(api.error_header));
-        self.wire = Wire::new(find("content-encoding"), self.budget.capture_lease());
+        self.wire = Wire::new(headers, &self.budget.capture_lease());
         let failed = self.status.is_some_and(|status| status >= 400);
         let content_type = find("content-type").unwrap_or_default();
         self.reader = Reader::new(api, content_type, failed, self.limit, &self.budget);
@@ -91,11 +91,14 @@ impl ResponseSide {
     pub(super) fn push(&mut self, piece: Piece<'_>) -> bool {
         let mut content = false;
         self.wire.push(piece, &mut |bytes| content |= self.reader.push(bytes));
-        content
+        content && !self.wire.is_late()
     }
 
     /// No more will come.
     pub(super) fn finish(&mut self) {
+        self.wire.finish(&mut |bytes| {
+            self.reader.push(bytes);
+        });
         let is_complete = self.is_complete();
         self.reader.finish(is_complete);
     }
@@ -142,10 +145,6 @@ impl ResponseSide {
 
     pub(super) fn unread(&self) -> Option<Unread> {
         self.wire.unread
-    }
-
-    pub(super) fn encoding_problem(&self) -> Option<String> {
-        self.wire.encoding_problem()
     }
 }
 

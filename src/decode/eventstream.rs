@@ -329,7 +329,12 @@ mod tests {
             let outcome = decode(1 << 20, &body.chunks(7).collect::<Vec<_>>());
             assert_same(&decode(1 << 20, &[body]), &outcome);
             assert!(outcome.frames.iter().all(|frame| frame.0 == "event" && !frame.1.is_empty()), "{}", cassette.id);
-            assert_eq!(outcome.frames.into_iter().map(|frame| frame.3).collect::<Vec<_>>(), expected, "{}", cassette.id);
+            assert_eq!(
+                outcome.frames.into_iter().map(|frame| frame.3).collect::<Vec<_>>(),
+                expected,
+                "{}",
+                cassette.id
+            );
             assert!(!outcome.broken && !outcome.open && is_event_stream(body), "{}", cassette.id);
             frames += expected.len();
         }
@@ -400,7 +405,8 @@ mod tests {
         short.extend(crc32(0, &short).to_be_bytes());
         let mut headers_too_long = [0, 0, 0, 16, 0, 0, 0, 1].to_vec();
         headers_too_long.extend(crc32(0, &headers_too_long).to_be_bytes());
-        for bytes in [short, headers_too_long, sealed(b"\x05ab", b""), sealed(b"\x01a\x0A", b""), sealed(b"\x01a", b"")] {
+        for bytes in [short, headers_too_long, sealed(b"\x05ab", b""), sealed(b"\x01a\x0A", b""), sealed(b"\x01a", b"")]
+        {
             let outcome = decode(1024, &[&bytes, &sealed(b"", b"")]);
             assert!(outcome.broken && outcome.frames.is_empty(), "{bytes:?}");
         }

@@ -12,7 +12,7 @@ mod sniff;
 mod sse;
 
 pub use array::ArraySplitter;
-pub use encoding::{Encoding, InflateError, Inflater};
+pub use encoding::{BodyDecoder, DecodeError};
 pub use eventstream::{EventStreamDecoder, Frame};
 pub use lines::LineDecoder;
 pub use media::{BARE_MIN, HASH_MAX, MediaFilter, PIECE_HASH_MAX, URI_MIN};

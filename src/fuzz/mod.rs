@@ -9,10 +9,10 @@
 
 mod call;
 mod config;
+mod encoding;
 mod exchange;
 mod frames;
 mod framing;
-mod inflate;
 mod input;
 mod json;
 
@@ -33,7 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "lines", run: framing::lines },
     Target { name: "array", run: framing::array },
     Target { name: "eventstream", run: framing::event_stream },
-    Target { name: "inflate", run: inflate::inflate },
+    Target { name: "encoding", run: encoding::encoding },
     Target { name: "json", run: json::json },
     Target { name: "config", run: config::config },
     Target { name: "headers", run: call::headers },
@@ -56,6 +56,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "alephalpha", run: |data| call::family(15, data) },
     Target { name: "replicate", run: |data| call::family(16, data) },
     Target { name: "sagemaker", run: |data| call::family(17, data) },
+    Target { name: "llamacpp", run: |data| call::family(18, data) },
 ];
 
 /// The target of that name.

@@ -5,11 +5,9 @@
 //! that begin there (each up to [`Limits::member`]). One pass, no tree, no look-back; the same for any split of the bytes.
 
 use memchr::memchr2;
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::store::{Place, Store};
-use super::{Value, close_truncated, trim_start};
 use crate::budget::Lease;
 
 /// How much of a body is kept, in bytes.
@@ -26,28 +24,16 @@ const MEMBERS_MAX: usize = 256;
 /// Longest key that is kept when it stands behind the head.
 const KEY_MAX: usize = 256;
 
-/// One top-level member of the body.
-#[derive(Debug, Clone, Copy)]
-pub struct Member<'a> {
-    /// The key as written, without quotes.
-    pub key: &'a [u8],
-    /// The value as written; a prefix of it unless `complete`.
-    pub value: &'a [u8],
-    /// The whole value was seen and kept.
-    pub complete: bool,
-    /// Direct children when the value is an array (or object): exact, also when the value was not kept.
-    pub children: u32,
-}
-
+/// Where a member stands in the store.
 #[derive(Debug)]
-struct Slot {
-    place: Place,
-    key: Range<usize>,
-    value: Range<usize>,
+pub(super) struct Slot {
+    pub place: Place,
+    pub key: Range<usize>,
+    pub value: Range<usize>,
     /// Some of its bytes were not kept; later ones are not kept either.
     cut: bool,
-    complete: bool,
-    children: u32,
+    pub complete: bool,
+    pub children: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,8 +56,8 @@ enum State {
 #[derive(Debug)]
 pub struct Document {
     limits: Limits,
-    store: Store,
-    slots: Vec<Slot>,
+    pub(super) store: Store,
+    pub(super) slots: Vec<Slot>,
     state: State,
     /// Nesting inside the current value; 0 = a scalar or not yet begun.
     depth: u32,
@@ -154,85 +140,9 @@ impl Document {
         self.state == State::Done
     }
 
-    /// The body as one JSON text: all of it where it was kept and is whole; else what was kept, closed where it was cut.
-    #[must_use]
-    pub fn view(&self) -> Cow<'_, [u8]> {
-        if !self.slots.is_empty() && (self.is_open() || !self.is_whole()) {
-            return Cow::Owned(self.kept_members());
-        }
-        let head = trim_start(self.head());
-        let head = head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head);
-        if self.is_open() || !self.is_whole() { close_truncated(head).into() } else { Cow::Borrowed(head) }
-    }
-
-    /// An object of the members, each as far as it was kept. A cut number or word is left out: what is left of `15` is
-    /// another number.
-    fn kept_members(&self) -> Vec<u8> {
-        let mut out = b"{".to_vec();
-        let shown = |member: &Member<'_>| match member.value {
-            [] => false,
-            [b'"' | b'{' | b'[', ..] => true,
-            _ => member.complete,
-        };
-        for member in self.members().filter(shown) {
-            if out.len() > 1 {
-                out.push(b',');
-            }
-            out.push(b'"');
-            out.extend_from_slice(member.key);
-            out.extend_from_slice(b"\":");
-            let closed = if member.complete { None } else { Some(close_truncated(member.value)) };
-            out.extend_from_slice(closed.as_deref().unwrap_or(member.value));
-        }
-        out.push(b'}');
-        out
-    }
-
-    /// The last member of that name, if it was kept whole and is JSON.
-    #[must_use]
-    pub fn value(&self, key: &str) -> Value<'_> {
-        self.get(key).filter(|member| member.complete).and_then(|member| Value::parse(member.value)).unwrap_or_default()
-    }
-
-    /// The value at the end of `path` (as [`Value::at`] has it), if its member was kept whole.
-    #[must_use]
-    pub fn at(&self, path: &str) -> Value<'_> {
-        let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-        self.value(first).at(rest)
-    }
-
-    /// The last member of that name (the one that parsers take).
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<Member<'_>> {
-        self.slots_with_current().rev().map(|slot| self.member(slot)).find(|member| member.key == key.as_bytes())
-    }
-
-    /// The text of the last member of that name, if it is a string that is not empty; its first 256 bytes.
-    #[must_use]
-    pub fn text(&self, key: &str) -> Option<String> {
-        let text = Value::parse(self.get(key)?.value)?.non_empty()?;
-        Some(crate::trace::truncate(&text, 256).to_owned())
-    }
-
-    /// All members in wire order.
-    pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
-        self.slots_with_current().map(|slot| self.member(slot))
-    }
-
-    fn slots_with_current(&self) -> impl DoubleEndedIterator<Item = &Slot> {
-        let begun = self.current.iter().filter(|_| self.state == State::InValue);
-        self.slots.iter().chain(begun)
-    }
-
-    fn member(&self, slot: &Slot) -> Member<'_> {
-        let bytes = self.store.bytes(slot.place);
-        let value_end = slot.value.end.min(bytes.len());
-        Member {
-            key: bytes.get(slot.key.clone()).unwrap_or_default(),
-            value: bytes.get(slot.value.start.min(value_end)..value_end).unwrap_or_default(),
-            complete: slot.complete,
-            children: slot.children,
-        }
+    /// The member whose value has begun and not ended.
+    pub(super) fn begun(&self) -> Option<&Slot> {
+        self.current.as_ref().filter(|_| self.state == State::InValue)
     }
 
     /// Takes at least one byte of `rest`, which begins at offset `at` of the body; returns how many.
@@ -508,6 +418,7 @@ mod tests {
         assert_eq!(document.view().escape_ascii().to_string(), r#"{\"text\":\"012\",\"list\":[1],\"short\":15}"#);
         let open = read(WIDE, &[br#"{"number":15"#]);
         assert_eq!(&*open.view(), b"{}");
+        assert_eq!(&*read(Limits { head: 0, member: 4 }, &[b" {}"]).view(), b"{}");
     }
 
     #[test]

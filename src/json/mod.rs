@@ -5,13 +5,15 @@
 
 mod close;
 mod document;
+mod members;
 mod scan;
 mod store;
 mod value;
 mod write;
 
 pub use close::close_truncated;
-pub use document::{Document, Limits, Member};
+pub use document::{Document, Limits};
+pub use members::Member;
 pub use scan::{trim, trim_start};
 pub use value::{Items, Members, Value};
 pub use write::{Object, ObjectWriter, write_string};

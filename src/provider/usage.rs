@@ -86,9 +86,7 @@ fn buckets(counts: &Counts, rules: &UsageRules) -> Buckets {
     let count = |count| counts.get(count).unwrap_or(0);
     let total = counts.get(Count::Total);
     let output = count(Count::Output);
-    // Voyage states nothing but the total of an embedding, which is all input.
-    let stated_input = counts.get(Count::Input);
-    let input = stated_input.unwrap_or_else(|| total.unwrap_or(0).saturating_sub(output));
+    let input = counts.get(Count::Input).unwrap_or_else(|| unstated_input(counts, rules));
     let (short, long) = (count(Count::CacheWrite5m), count(Count::CacheWrite1h));
     let cache = [
         ("input_cached_tokens", count(Count::CacheRead)),
@@ -108,6 +106,19 @@ fn buckets(counts: &Counts, rules: &UsageRules) -> Buckets {
     split(&mut buckets, output, "output", &[(&reasoning[..], rules.output_includes_reasoning), (&audio, true)]);
     buckets.add("unattributed", total.unwrap_or(0).saturating_sub(buckets.total()));
     buckets
+}
+
+/// What the total holds beside all that is named: Voyage states nothing but the total of an embedding, which is all input.
+fn unstated_input(counts: &Counts, rules: &UsageRules) -> u64 {
+    let count = |count| counts.get(count).unwrap_or(0);
+    let pieces = count(Count::CacheWrite5m).saturating_add(count(Count::CacheWrite1h));
+    let cache = count(Count::CacheRead).saturating_add(count(Count::CacheWrite).max(pieces));
+    let beside = |included: bool, tokens: u64| if included { 0 } else { tokens };
+    count(Count::Total)
+        .saturating_sub(count(Count::Output))
+        .saturating_sub(count(Count::ToolUse))
+        .saturating_sub(beside(rules.input_includes_cache, cache))
+        .saturating_sub(beside(rules.output_includes_reasoning, count(Count::Reasoning)))
 }
 
 /// Adds `whole` as the parts that it includes and the rest, which goes to `rest`, and the parts beside it. A part that is

@@ -36,7 +36,7 @@ pub struct Verdict {
 }
 
 /// Finish reasons with which an answer is not whole, whatever their case. The number is Gemini's `MAX_TOKENS`.
-const CUT_REASONS: [&str; 13] = [
+const CUT_REASONS: [&str; 14] = [
     "length",
     "max_tokens",
     "max_output_tokens",
@@ -46,6 +46,8 @@ const CUT_REASONS: [&str; 13] = [
     "error_limit",
     "incomplete",
     "2",
+    // llama.cpp's.
+    "limit",
     // watsonx's, then Cohere's.
     "token_limit",
     "time_limit",

@@ -22,17 +22,17 @@ use super::exchange::{BodyEncoding, Exchange, Headers, Request, Response, Stored
 use super::replay::{replay, skip_name};
 use crate::budget::Budget;
 use crate::config::Settings;
-use crate::decode::{Encoding, Inflater};
+use crate::decode::BodyDecoder;
 use mask::Masker;
 
 /// What the file says of itself.
 const NOTE: &str = "redacted by ai-tracing explain --redact";
-/// Bytes that inflating one body may hold.
-const INFLATE_BUDGET: usize = 1024 * 1024;
-/// Compressed bytes that are inflated at a time, as they arrive at a gateway.
-const INFLATE_STEP: usize = 16 * 1024;
+/// Bytes that decoding one body may hold.
+const DECODE_BUDGET: usize = 16 * 1024 * 1024;
+/// Compressed bytes that are decoded at a time, as they arrive at a gateway.
+const DECODE_STEP: usize = 16 * 1024;
 
-/// See the module's documentation. A compressed body is stored inflated, or left out where it cannot be inflated.
+/// See the module's documentation. A compressed body is stored decoded, or left out where it cannot be.
 #[must_use]
 pub fn redact(exchange: &Exchange) -> Exchange {
     let mut masker = Masker::default();
@@ -84,28 +84,29 @@ fn body(
     stored: BodyEncoding,
     masker: &mut Masker,
 ) -> (StoredBody, BodyEncoding) {
-    let coded = headers.get("content-encoding").filter(|_| stored == BodyEncoding::Base64);
-    let plain = match coded.map(|value| Encoding::from_header(value.as_bytes())) {
-        None | Some(Encoding::Identity) => Some(bytes).filter(|_| stored != BodyEncoding::None),
-        Some(encoding) => {
-            let inflated = inflated(&encoding, &bytes);
-            let of_the_wire = |name: &str| {
-                ["content-encoding", "content-length"].iter().any(|other| name.eq_ignore_ascii_case(other))
-            };
-            headers.0.retain(|(name, _)| inflated.is_none() || !of_the_wire(name));
-            inflated
-        }
+    let plain = match stored {
+        BodyEncoding::None => None,
+        BodyEncoding::Utf8 => Some(bytes),
+        BodyEncoding::Base64 => decoded(headers, &bytes),
     };
     let Some(plain) = plain else { return (StoredBody(None), BodyEncoding::None) };
     StoredBody::of(body::redact(&plain, headers.get("content-type").unwrap_or_default(), masker))
 }
 
-/// None where `bytes` cannot be inflated: what is compressed cannot be redacted.
-fn inflated(encoding: &Encoding, bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut inflater = Inflater::new(encoding, Budget::new(INFLATE_BUDGET).capture_lease())?;
+/// None where `bytes` cannot be decoded: what is compressed cannot be redacted.
+fn decoded(headers: &mut Headers, bytes: &[u8]) -> Option<Vec<u8>> {
+    let codings = headers.get("content-encoding").map(str::as_bytes);
+    let mut decoder = BodyDecoder::new(codings.into_iter(), &Budget::new(DECODE_BUDGET).export_lease());
     let mut out = Vec::new();
-    bytes.chunks(INFLATE_STEP).for_each(|chunk| inflater.push(chunk, &mut |piece| out.extend_from_slice(piece)));
-    inflater.error().is_none().then_some(out)
+    bytes.chunks(DECODE_STEP).for_each(|chunk| decoder.push(chunk, &mut |piece| out.extend_from_slice(piece)));
+    decoder.finish(&mut |piece| out.extend_from_slice(piece));
+    if decoder.is_opaque() || decoder.error().is_some() {
+        return None;
+    }
+    let of_the_wire =
+        |name: &str| ["content-encoding", "content-length"].iter().any(|other| name.eq_ignore_ascii_case(other));
+    headers.0.retain(|(name, _)| out == bytes || !of_the_wire(name));
+    Some(out)
 }
 
 /// Names that were removed before, and now. Names of header fields are no secrets.

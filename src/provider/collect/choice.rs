@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::room::Room;
-use crate::json::{ObjectWriter, Value, close_truncated, write_string};
+use crate::json::{ObjectWriter, Value, write_string};
 
 /// Tool calls of one choice that are kept.
 const TOOL_CALLS_MAX: usize = 128;
@@ -158,12 +158,7 @@ impl Choice {
 
     /// Takes the message as it was sent; what there is no room for is cut off, to JSON again.
     pub(super) fn set_message(&mut self, message: Value<'_>, room: &mut Room) {
-        let mut kept = String::new();
-        room.append(&mut kept, message.raw());
-        if kept.len() < message.raw().len() {
-            kept = String::from_utf8_lossy(&close_truncated(kept.as_bytes())).into_owned();
-        }
-        self.message = Some(kept);
+        self.message = room.keep(message);
     }
 
     /// Bytes that are kept.

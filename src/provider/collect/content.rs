@@ -6,7 +6,7 @@ use super::choice::{CallKey, Choice, Slot, arguments};
 use super::room::Room;
 use super::template::Target;
 use super::{CHOICES_MAX, Collector, REASON_MAX};
-use crate::json::{Value, close_truncated};
+use crate::json::Value;
 
 impl Collector {
     /// A piece of the text of a choice.
@@ -164,12 +164,7 @@ impl Collector {
     /// Output that is no choice, as it was sent.
     pub fn output(&mut self, value: Value<'_>) {
         self.effects.changes += 1;
-        let mut kept = String::new();
-        self.room.append(&mut kept, value.raw());
-        if kept.len() < value.raw().len() {
-            kept = String::from_utf8_lossy(&close_truncated(kept.as_bytes())).into_owned();
-        }
-        self.output = Some(kept).filter(|kept| !kept.is_empty());
+        self.output = self.room.keep(value);
     }
 
     /// What was collected of the choices is about to come whole. False where it does not, because it was cut: then what is

@@ -1,6 +1,7 @@
 //! Room for output: what the call's limit and the VM's budget still allow.
 
 use crate::budget::Lease;
+use crate::json::{Value, close_truncated};
 
 /// Bytes that are taken from the budget at once.
 const LEASE_STEP: usize = 4096;
@@ -47,9 +48,44 @@ impl Room {
         to.push_str(fitting);
     }
 
+    /// The value as it was sent; what there is no room for is cut off, to JSON again. None where nothing of it fits.
+    pub(super) fn keep(&mut self, value: Value<'_>) -> Option<String> {
+        let mut kept = String::new();
+        self.append(&mut kept, value.raw());
+        if kept.len() < value.raw().len() {
+            kept = String::from_utf8_lossy(&close_truncated(kept.as_bytes())).into_owned();
+            // What is left of `15` is another number.
+            kept.truncate(if value.is_object() || value.is_array() || value.is_string() { kept.len() } else { 0 });
+        }
+        Some(kept).filter(|kept| !kept.is_empty())
+    }
+
     /// Gives back the room of `bytes` that were dropped again.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.left = self.left.saturating_add(bytes).min(self.max);
         self.spare = self.spare.saturating_add(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+
+    #[test]
+    fn a_value_is_kept_as_far_as_there_is_room() {
+        let budget = Budget::new(1 << 20);
+        for (value, max, expected) in [
+            (r#"{"a":"text"}"#, 12, Some(r#"{"a":"text"}"#)),
+            (r#"{"a":"text"}"#, 8, Some(r#"{"a":"te"}"#)),
+            (r#"{"a":"text"}"#, 0, None),
+            ("1500", 4, Some("1500")),
+            ("1500", 2, None),
+            ("null", 3, None),
+        ] {
+            let mut room = Room::new(max, budget.capture_lease());
+            assert_eq!(room.keep(Value::parse(value.as_bytes()).unwrap()).as_deref(), expected, "{max} of {value}");
+            assert_eq!(room.cut, max < value.len());
+        }
     }
 }

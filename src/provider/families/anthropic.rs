@@ -132,7 +132,7 @@ mod tests {
             ("/v1/projects/p/locations/l/publishers/anthropic/models/c%401:rawPredict", Ok("vertex.rawPredict")),
             ("/v1/publishers/anthropic/models/c@1:streamRawPredict", Ok("vertex.streamRawPredict")),
             ("/v1/publishers/anthropic/models/count-tokens:rawPredict", Ok("anthropic.count_tokens")),
-            ("/v1/publishers/mistralai/models/m:rawPredict", Err(Skip::NotAi)),
+            ("/v1/publishers/meta/models/m:rawPredict", Err(Skip::NotAi)),
         ] {
             assert_eq!(find(path.as_bytes(), &[], &[]).map(|route| route.api().unwrap().family), family, "{path}");
         }

@@ -6,6 +6,7 @@ mod anthropic;
 mod bedrock;
 mod cohere;
 mod gemini;
+mod llamacpp;
 mod ollama;
 pub(super) mod openai;
 mod openai_audio;
@@ -42,6 +43,7 @@ pub static FAMILIES: &[&[Api]] = &[
     alephalpha::APIS,
     replicate::APIS,
     sagemaker::APIS,
+    llamacpp::APIS,
 ];
 
 /// What the tests of families have in common.

@@ -10,7 +10,8 @@ use crate::provider::count::{Count, UsageRules};
 use crate::provider::message::Message;
 
 pub(super) const PROVIDER: &str = "openai_compatible";
-const CHAT: Api = Api { family: "openai.chat", provider: PROVIDER, usage: &USAGE, read: read_chat, ..Api::BASE };
+pub(super) const CHAT: Api =
+    Api { family: "openai.chat", provider: PROVIDER, usage: &USAGE, read: read_chat, ..Api::BASE };
 const COMPLETION: Api =
     Api { family: "openai.completions", operation: Operation::Completion, input: &["prompt", "suffix"], ..CHAT };
 const EMBEDDING: Api = Api {
@@ -26,7 +27,8 @@ pub(super) const APIS: &[Api] = &[
     Api { family: "azure.chat", paths: &["deployments/*/chat/completions"], ..CHAT },
     Api { family: "azure.completions", paths: &["deployments/*/completions"], ..COMPLETION },
     Api { family: "azure.embeddings", paths: &["deployments/*/embeddings"], ..EMBEDDING },
-    Api { paths: &["chat/completions"], ..CHAT },
+    // `agents` are Mistral's.
+    Api { paths: &["chat/completions", "agents/completions"], ..CHAT },
     Api { paths: &["completions"], ..COMPLETION },
     Api { paths: &["embeddings"], ..EMBEDDING },
 ];

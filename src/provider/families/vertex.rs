@@ -4,7 +4,7 @@
 //! so; any other prediction is an inference of its own shape.
 
 use super::gemini::{CONTENT, CONTENT_STREAM, COUNT_TOKENS, EMBEDDING};
-use super::openai::summarize_vectors;
+use super::openai::{CHAT, summarize_vectors};
 use crate::json::{ObjectWriter, Value};
 use crate::provider::api::{Api, Operation, When};
 use crate::provider::collect::Collector;
@@ -49,6 +49,17 @@ pub(super) const APIS: &[Api] = &[
         provider: PROVIDER,
         paths: &["publishers/google/models/*:embedContent", "endpoints/*:embedContent"],
         ..EMBEDDING
+    },
+    // Mistral's and AI21's models speak OpenAI's language there.
+    Api {
+        family: "vertex.rawPredict",
+        paths: &["publishers/mistralai/models/*:rawPredict", "publishers/ai21/models/*:rawPredict"],
+        ..CHAT
+    },
+    Api {
+        family: "vertex.streamRawPredict",
+        paths: &["publishers/mistralai/models/*:streamRawPredict", "publishers/ai21/models/*:streamRawPredict"],
+        ..CHAT
     },
     Api { operation: Operation::Embedding, when: When::Model("embedding"), ..PREDICTION },
     PREDICTION,

@@ -138,7 +138,7 @@ impl Gateway {
         // A paced stream takes so long that those which wrk cut off count too.
         let requests = match workload {
             Workload::PacedStream => load.upstream.paced_streams() - streams,
-            Workload::Chat | Workload::Stream => seen.requests as f64,
+            Workload::Chat | Workload::Stream | Workload::LongStream => seen.requests as f64,
         };
         let after = if drain { self.drain().await } else { self.traces().await };
         let traces = after.since(&traces);

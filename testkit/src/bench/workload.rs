@@ -1,5 +1,6 @@
 //! What is asked of the gateways.
 
+use crate::upstream::{LONG_STREAM_CHUNKS, STREAM_CHUNKS};
 use serde_json::json;
 
 /// A kind of call, and how many run at once.
@@ -12,16 +13,19 @@ pub(super) enum Workload {
     Stream,
     /// The same stream with each chunk by itself, one per millisecond, well below saturation: what a chunk costs.
     PacedStream,
+    /// 10,000 chunks, all in one write: of each, the cost must be what it is in a short stream.
+    LongStream,
 }
 
 impl Workload {
-    pub(super) const ALL: [Self; 3] = [Self::Chat, Self::Stream, Self::PacedStream];
+    pub(super) const ALL: [Self; 4] = [Self::Chat, Self::Stream, Self::PacedStream, Self::LongStream];
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Chat => "1 KB chat, at saturation (16 connections)",
             Self::Stream => "stream of 100 chunks that arrive in one piece, at saturation (16 connections)",
             Self::PacedStream => "stream of 100 chunks, one per millisecond (96 connections)",
+            Self::LongStream => "stream of 10,000 chunks that arrive in one piece (4 connections)",
         }
     }
 
@@ -31,11 +35,25 @@ impl Workload {
             Self::Chat => "chat",
             Self::Stream => "stream",
             Self::PacedStream => "paced stream",
+            Self::LongStream => "long stream",
         }
     }
 
     pub(super) fn connections(self) -> u32 {
-        if self == Self::PacedStream { 96 } else { 16 }
+        match self {
+            Self::Chat | Self::Stream => 16,
+            Self::PacedStream => 96,
+            Self::LongStream => 4,
+        }
+    }
+
+    /// Chunks of the answer; none where it is whole.
+    pub(super) fn chunks(self) -> Option<usize> {
+        match self {
+            Self::Chat => None,
+            Self::Stream | Self::PacedStream => Some(STREAM_CHUNKS),
+            Self::LongStream => Some(LONG_STREAM_CHUNKS),
+        }
     }
 
     pub(super) fn body(self) -> String {
@@ -46,7 +64,7 @@ impl Workload {
         let body = json!({"model": "gpt-4o-mini", "temperature": 0.2, "max_tokens": 256, "messages": messages});
         match self {
             Self::Chat => body.to_string(),
-            Self::Stream | Self::PacedStream => {
+            Self::Stream | Self::PacedStream | Self::LongStream => {
                 let mut body = body;
                 body["stream"] = json!(true);
                 body["stream_options"] = json!({"include_usage": true});
@@ -61,6 +79,7 @@ impl Workload {
             Self::Chat => {}
             Self::Stream => headers.push(("x-bench-stream", "whole")),
             Self::PacedStream => headers.push(("x-bench-stream", "paced")),
+            Self::LongStream => headers.push(("x-bench-stream", "long")),
         }
         headers
     }

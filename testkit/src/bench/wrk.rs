@@ -155,6 +155,6 @@ mod tests {
     #[test]
     fn only_the_paced_stream_asks_for_pace() {
         let paced = |workload| script(workload).contains("= \"paced\"");
-        assert_eq!(Workload::ALL.map(paced), [false, false, true]);
+        assert_eq!(Workload::ALL.map(paced), [false, false, true, false]);
     }
 }

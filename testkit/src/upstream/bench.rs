@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 
 /// Content chunks of the streamed answer; the usage chunk and `[DONE]` come on top.
 pub const STREAM_CHUNKS: usize = 100;
+/// The same of the long stream.
+pub const LONG_STREAM_CHUNKS: usize = 10_000;
 /// From one chunk of a paced stream to the next.
 const PACE: Duration = Duration::from_millis(1);
 
@@ -22,7 +24,8 @@ const PACE: Duration = Duration::from_millis(1);
 ///
 /// A request whose body contains `"stream":true` (or `"stream": true`) gets a stream of 100 chunks, each one write
 /// (with the header `x-bench-stream: paced`, one per millisecond, as a model would: none catches up with the one
-/// before; with `x-bench-stream: whole`, all in one write: cheap enough not to be what limits a gateway);
+/// before; with `x-bench-stream: whole`, all in one write: cheap enough not to be what limits a gateway; with
+/// `x-bench-stream: long`, 10,000 of them in one write);
 /// any other a chat answer of 1 KB.
 #[derive(Debug)]
 pub struct BenchUpstream {
@@ -58,14 +61,16 @@ struct Answers {
     whole: Vec<u8>,
     stream: Vec<Vec<u8>>,
     whole_stream: Vec<u8>,
+    long_stream: Vec<u8>,
     /// Pieces of paced streams written so far.
     paced: AtomicU64,
 }
 
 impl Answers {
     fn new() -> Self {
-        let stream = stream_answer();
-        Self { whole: whole_answer(), whole_stream: stream.concat(), stream, paced: AtomicU64::new(0) }
+        let stream = stream_answer(STREAM_CHUNKS);
+        let long_stream = stream_answer(LONG_STREAM_CHUNKS).concat();
+        Self { whole: whole_answer(), whole_stream: stream.concat(), long_stream, stream, paced: AtomicU64::new(0) }
     }
 }
 
@@ -78,7 +83,7 @@ fn whole_answer() -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into()
 }
 
-fn stream_answer() -> Vec<Vec<u8>> {
+fn stream_answer(chunks: usize) -> Vec<Vec<u8>> {
     let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     let event = |data: String| encode_chunk(format!("data: {data}\n\n").as_bytes());
     let chunk = |choices: serde_json::Value, usage: serde_json::Value| {
@@ -89,13 +94,13 @@ fn stream_answer() -> Vec<Vec<u8>> {
         )
     };
     let content = |index: usize| {
-        let end = if index + 1 == STREAM_CHUNKS { json!("stop") } else { json!(null) };
+        let end = if index + 1 == chunks { json!("stop") } else { json!(null) };
         chunk(json!([{"index": 0, "delta": {"content": format!(" word{index}")}, "finish_reason": end}]), json!(null))
     };
-    let usage = json!({"prompt_tokens": 25, "completion_tokens": STREAM_CHUNKS, "total_tokens": 25 + STREAM_CHUNKS});
+    let usage = json!({"prompt_tokens": 25, "completion_tokens": chunks, "total_tokens": 25 + chunks});
     let mut end = event("[DONE]".to_owned());
     end.extend_from_slice(b"0\r\n\r\n");
-    let contents = (0..STREAM_CHUNKS).map(content);
+    let contents = (0..chunks).map(content);
     [head].into_iter().chain(contents).chain([chunk(json!([]), usage), end]).collect()
 }
 
@@ -122,22 +127,26 @@ enum Pace {
     AtOnce,
     Paced,
     Whole,
+    Long,
 }
 
 impl Pace {
     fn asked_for(head: &[u8]) -> Self {
         let has = |header: &[u8]| memmem::find(head, header).is_some();
-        match (has(b"x-bench-stream: paced"), has(b"x-bench-stream: whole")) {
-            (true, _) => Self::Paced,
-            (_, true) => Self::Whole,
-            _ => Self::AtOnce,
-        }
+        let asked = [
+            (&b"x-bench-stream: paced"[..], Self::Paced),
+            (b"x-bench-stream: whole", Self::Whole),
+            (b"x-bench-stream: long", Self::Long),
+        ];
+        asked.into_iter().find(|(header, _)| has(header)).map_or(Self::AtOnce, |(_, pace)| pace)
     }
 }
 
 async fn write_stream(stream: &mut TcpStream, answers: &Answers, pace: Pace) -> io::Result<()> {
-    if matches!(pace, Pace::Whole) {
-        return stream.write_all(&answers.whole_stream).await;
+    match pace {
+        Pace::Whole => return stream.write_all(&answers.whole_stream).await,
+        Pace::Long => return stream.write_all(&answers.long_stream).await,
+        Pace::AtOnce | Pace::Paced => {}
     }
     for chunk in &answers.stream {
         if matches!(pace, Pace::Paced) {

@@ -9,7 +9,7 @@ mod received;
 mod respond;
 mod script;
 
-pub use bench::{BenchUpstream, STREAM_CHUNKS};
+pub use bench::{BenchUpstream, LONG_STREAM_CHUNKS, STREAM_CHUNKS};
 pub use pieces::pieces_at_odd_places;
 pub use received::{KEPT_BODY, Received};
 pub use script::{Ending, Framing, Piece, Script};

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 use testkit::http1::headers;
 use testkit::upstream::{Framing, Script, pieces_at_odd_places};
 
 use super::case::{Case, case, check};
 use crate::calls::{
-    answer, answer_of, body_of, compressed, delta, events, inside_character, inside_json, question, saying, stream,
-    usage, whole, with_encoding, with_type,
+    answer, answer_of, body_of, compressed, delta, events, gzip, inside_character, inside_json, question, saying,
+    stream, usage, whole, with_encoding, with_type,
 };
 use crate::rig::Rig;
 
@@ -73,19 +74,22 @@ fn types_and_framings() -> Vec<Case> {
 
 fn encodings() -> Vec<Case> {
     let chunked = Script { framing: Framing::Chunked, ..compressed(answer(), 2) };
+    let zstd = compress_to_vec(stream().body().as_slice(), CompressionLevel::Fastest);
+    let zstd = pieces_at_odd_places(&zstd, 4);
     vec![
         answered("gzip JSON", compressed(answer(), 1), &whole("hello")),
         answered("gzip JSON, chunked", chunked, &whole("hello")),
         answered("gzip SSE", compressed(stream(), 3), &whole("hello é😀")),
+        answered("zstd SSE", with_encoding(stream().pieces(zstd), "zstd"), &whole("hello é😀")),
         answered(
             "says gzip, is plain",
             with_encoding(answer(), "gzip"),
-            &[
-                ("meta:output_note", json!("corrupt content-encoding")),
-                ("output", Value::Null),
-                ("model", json!("gpt-4o")),
-                ("meta:output_bytes", json!(answer().body().len())),
-            ],
+            &noted("content-encoding says gzip; the body is not compressed", answer().body().len()),
+        ),
+        answered(
+            "says nothing, is gzip",
+            answer().pieces(body_of(gzip(&answer().body()))),
+            &noted("content-encoding says nothing; the body is gzip", gzip(&answer().body()).len()),
         ),
         answered(
             "br",
@@ -93,6 +97,13 @@ fn encodings() -> Vec<Case> {
             &[("meta:output_note", json!("not decoded: br")), ("output", Value::Null), ("level", json!("DEFAULT"))],
         ),
     ]
+}
+
+/// An answer that is read, and what is said of its encoding.
+fn noted(note: &str, bytes: usize) -> Vec<(&'static str, Value)> {
+    let mut expected = whole("hello").to_vec();
+    expected.extend([("meta:output_note", json!(note)), ("meta:output_bytes", json!(bytes))]);
+    expected
 }
 
 fn statuses() -> Vec<Case> {

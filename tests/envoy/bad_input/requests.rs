@@ -143,6 +143,9 @@ fn id_lengths() -> Vec<Case> {
 fn encodings() -> Vec<Case> {
     let gzipped = Request { body: gzip(&question().body), ..question() }.with_header("content-encoding", "gzip");
     let not_gzipped = question().with_header("content-encoding", "gzip");
+    let mut broken = gzip(&question().body);
+    broken[10..].fill(0xFF);
+    let corrupt = Request { body: broken, ..question() }.with_header("content-encoding", "gzip");
     let brotli = raw(*b"\x0b\x02\x80hello\x03").with_header("content-encoding", "br");
     vec![
         asked(
@@ -153,6 +156,16 @@ fn encodings() -> Vec<Case> {
         asked(
             "says gzip, is plain",
             not_gzipped,
+            &[
+                ("input", json!([{"content": "hi", "role": "user"}])),
+                ("meta:input_note", json!("content-encoding says gzip; the body is not compressed")),
+                ("text", json!("hello")),
+            ],
+        ),
+        case(
+            "corrupt gzip",
+            corrupt,
+            answer(),
             &[("input", Value::Null), ("meta:input_note", json!("corrupt content-encoding")), ("text", json!("hello"))],
         ),
         asked(

@@ -383,6 +383,11 @@ mod tests {
                 r#"{"input":3,"input_cache_creation":60,"input_cache_creation_1h":40,"output":7,"total":110}"#,
             ),
             (
+                "no input stated: what the total holds beside all that is named",
+                r#"{"outputTokens":4,"totalTokens":7,"cacheReadInputTokens":1}"#,
+                r#"{"input":2,"input_cached_tokens":1,"output":4,"total":7}"#,
+            ),
+            (
                 "Anthropic's names",
                 r#"{"input_tokens":3,"output_tokens":44,"cache_read_input_tokens":9511,"cache_creation_input_tokens":1956,"cache_creation":{"ephemeral_5m_input_tokens":1956}}"#,
                 r#"{"input":3,"input_cached_tokens":9511,"input_cache_creation_5m":1956,"output":44,"total":11514}"#,
