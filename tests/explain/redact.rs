@@ -122,7 +122,7 @@ fn words(text: &str) -> Vec<String> {
         };
         let is_whole = escape.is_char_boundary(len);
         plain.extend([before, " "]);
-        rest = if is_whole { &escape[len..] } else { &escape[1..] };
+        rest = escape.split_at(if is_whole { len } else { 1 }).1;
     }
     plain.push_str(rest);
     let words = plain.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() >= 4);

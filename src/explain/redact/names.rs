@@ -221,7 +221,7 @@ pub(super) fn is_read_header(name: &str) -> bool {
 /// Conditions are two deep at the most.
 fn visit(when: &When, act: &mut dyn FnMut(&When)) {
     match when {
-        When::Any(all) => all.iter().for_each(|when| act(when)),
+        When::Any(all) => all.iter().for_each(act),
         one => act(one),
     }
 }
