@@ -120,8 +120,9 @@ fn words(text: &str) -> Vec<String> {
         } else {
             2
         };
+        let is_whole = escape.is_char_boundary(len);
         plain.extend([before, " "]);
-        rest = escape.split_at_checked(len).or(escape.split_at_checked(1)).unwrap_or_default().1;
+        rest = escape.split_at(if is_whole { len } else { 1 }).1;
     }
     plain.push_str(rest);
     let words = plain.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() >= 4);

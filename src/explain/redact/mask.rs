@@ -219,7 +219,7 @@ mod tests {
         #[test]
         fn a_json_string_stays_one_of_the_same_length(some in any::<String>()) {
             let json = serde_json::to_string(&some).unwrap();
-            let inside = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap();
+            let inside = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap();
             let after: String = serde_json::from_str(&format!("\"{}\"", masked(inside))).unwrap();
             prop_assert_eq!(after.chars().count(), some.chars().count());
         }
