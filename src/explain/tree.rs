@@ -217,7 +217,7 @@ fn gap_remedy(gap: &str, key: &str) -> String {
         "cut at its limit" => format!(": raise `{key}` to keep more"),
         gap if gap.contains("memory_budget") => ": raise `memory_budget`".to_owned(),
         gap if gap.starts_with("not decoded") => {
-            ": gzip and deflate are read; or store the body decompressed".to_owned()
+            ": gzip, deflate and zstd are; store the body decompressed to see the rest".to_owned()
         }
         _ => String::new(),
     }

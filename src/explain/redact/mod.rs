@@ -154,3 +154,51 @@ fn reading(exchange: &Exchange, settings: &Rc<Settings>) -> Vec<(&'static str, V
     ]);
     reading
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    fn compressed(coding: &str) -> Exchange {
+        let body = miniz_oxide::deflate::compress_to_vec_zlib(
+            br#"{"model":"gpt-4o","object":"chat.completion","x":"Bob"}"#,
+            6,
+        );
+        let file = serde_json::json!({"note": "by Bob", "request": {"path": "/v1/chat/completions"}, "response": {"status": 200,
+            "headers": {"Content-Encoding": coding, "content-length": "60", "server": "bob"},
+            "body": STANDARD.encode(body), "body_encoding": "base64"}});
+        Exchange::parse(file.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_compressed_body_is_stored_decoded() {
+        let once = redact(&compressed("deflate"));
+        let answer = once.response.as_ref().unwrap();
+        assert_eq!(answer.bytes(), br#"{"model":"gpt-4o","object":"chat.completion","x":"xxx"}"#);
+        assert_eq!(answer.headers.0, [("server".to_owned(), "xxx".to_owned())]);
+        assert_eq!(once.note.as_deref(), Some(NOTE));
+        assert_eq!(serde_json::to_string(&redact(&once)).unwrap(), serde_json::to_string(&once).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_left_out() {
+        for coding in ["br", "gzip, br"] {
+            let answer = redact(&compressed(coding)).response.unwrap();
+            assert_eq!((answer.body.0, answer.body_encoding), (None, BodyEncoding::None));
+            assert_eq!(answer.headers.get("content-encoding"), Some(coding));
+        }
+    }
+
+    #[test]
+    fn what_is_read_in_another_way_is_named() {
+        let settings = Rc::new(Settings::load(b"{}", &|_| None).unwrap());
+        let (original, mut other) = (compressed("deflate"), redact(&compressed("deflate")));
+        assert!(differences(&original, &other, &settings).is_empty());
+        other.response.as_mut().unwrap().status = Some(500);
+        assert_eq!(differences(&original, &other, &settings), ["status", "level", "error"]);
+        other.request.path = "/".to_owned();
+        assert!(differences(&original, &other, &settings).contains(&"skipped"));
+    }
+}
