@@ -163,7 +163,8 @@ fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) 
         metadata.push((Cow::Borrowed(name), MetadataValue::Float(value)));
     }
     for (key, value) in &call.context.metadata {
-        let key = if FACTS.contains(&key.as_str()) { Cow::Owned(format!("caller_{key}")) } else { key.into() };
+        let is_fact = FACTS.contains(&key.as_str()) || UNITS.iter().any(|count| count.name() == key);
+        let key = if is_fact { Cow::Owned(format!("caller_{key}")) } else { key.into() };
         if metadata.iter().all(|(known, _)| *known != key) {
             metadata.push((key, value.as_str().into()));
         }
@@ -235,7 +236,8 @@ fn observation_metadata<'a>(call: &'a Call, facts: &'a Facts, request_model: Opt
             metadata.push((name, number));
         }
     }
-    if facts.stream {
+    // Of one that was not read to its end, nothing can be said.
+    if facts.stream && call.response.wire.wants_bytes() {
         let complete = facts.ending == Ending::Complete && !answer.unfinished;
         metadata.push(("stream_complete", MetadataValue::Bool(complete)));
     }

@@ -125,7 +125,7 @@ impl ResponseSide {
             error.code.clone_from(&self.error_code);
         }
         // What was not looked at is not known to be missing.
-        answer.unfinished &= self.is_stream() || self.wire.wants_bytes();
+        answer.unfinished &= self.wire.wants_bytes();
         answer
     }
 

@@ -121,7 +121,7 @@ config_keys! {
     protocol: Protocol = Protocol::Auto;
     /// Several Langfuse projects: a list of objects that name calls (`route`, `header`, `consumer`, `path_prefix`: all that are given must match) and where they go (`langfuse_public_key` with `langfuse_secret_key`, `langfuse_endpoint`, `langfuse_upstream`). The first that matches wins; what matches none goes to the project of the keys above.
     projects: ProjectList = ProjectList::default();
-    /// Calls that are of no built-in API, or have a path or name of their own: a list of objects that name calls (`path`, `path_prefix`, `host`, `header`: all that are given must match) and say how they are read. The README has the whole of it.
+    /// Calls that are of no built-in API, or have a path or name of their own: a list of objects that name calls (`path`, `path_prefix`, `host`, `header`: all that are given must match) and say how they are read. docs/apis.md has the whole of it.
     providers: ProviderList = ProviderList::default();
     /// What models cost that Langfuse has no price for: a list of objects with `model` (`*` is any text), `input`, `output`, and where they differ `cached`, `cache_write`, `reasoning`, `audio`, in dollars per million tokens. The first that fits counts. A cost that the provider states wins.
     prices: PriceList = PriceList::default();

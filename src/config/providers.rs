@@ -158,7 +158,7 @@ fn operation(name: &str) -> Result<Operation, String> {
 fn built_in(family: &str, operation: Option<Operation>) -> Result<&'static Api, String> {
     let is_it = |api: &&Api| api.family == family && operation.is_none_or(|wanted| api.operation == wanted);
     let found = FAMILIES.iter().copied().flatten().find(is_it);
-    found.ok_or_else(|| "`family` is not a built-in one (of that operation); the README lists them".to_owned())
+    found.ok_or_else(|| "`family` is not a built-in one (of that operation); docs/apis.md lists them".to_owned())
 }
 
 #[cfg(test)]

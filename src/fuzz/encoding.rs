@@ -8,9 +8,9 @@ use super::input::pieces;
 use crate::budget::{Budget, Lease};
 use crate::decode::{BodyDecoder, DecodeError};
 
-/// As in `decode::encoding`: of one body, of one piece, and how far both may be passed (one step).
+/// As in `decode::encoding`: of one body, of one piece (with what zstd held back), and how far both may be passed.
 const OUTPUT_MAX: usize = 16 << 20;
-const PIECE_MAX: usize = 4 << 20;
+const PIECE_MAX: usize = 12 << 20;
 const STEP: usize = 16 << 10;
 
 /// Bytes that may be decoded of any body, by all its codings together; the innermost of two has half of them at least.

@@ -218,9 +218,9 @@ fn take<'a>(rest: &mut &'a str) -> Option<Value<'a>> {
     Some(Value { text })
 }
 
-/// The string written as `written` (between its quotes) is `text`.
+/// The string written as `written` (between its quotes) is `text`. An escape is longer than what it stands for.
 fn is_string(written: &str, text: &str) -> bool {
-    written == text || (written.contains('\\') && unescaped(written) == text)
+    written == text || (written.len() > text.len() && written.contains('\\') && unescaped(written) == text)
 }
 
 /// The text of a string, written as `written` between its quotes.

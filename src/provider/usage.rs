@@ -34,7 +34,7 @@ impl Usage {
     #[must_use]
     pub fn output(&self) -> Option<u64> {
         let written = self.buckets.iter().filter(|(name, _)| name.starts_with("output"));
-        self.counts.get(Count::Output).map(|_| written.map(|(_, tokens)| tokens).sum())
+        self.counts.get(Count::Output).map(|_| written.fold(0, |sum: u64, (_, tokens)| sum.saturating_add(tokens)))
     }
 
     /// A reported total that is not the sum of the buckets.

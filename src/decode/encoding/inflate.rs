@@ -7,8 +7,8 @@ use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 use super::{DecodeError, Quota};
 use crate::budget::Lease;
 
-/// Members of one gzip body that are read; each costs a cleared window, however small it is.
-const MEMBERS_MAX: u32 = 16;
+/// What a gzip member is charged, however little it holds: its window is cleared. Some servers end one at each flush.
+const MEMBER_COST: usize = 4 * 1024;
 /// What an inflater in work holds, for the budget.
 const STATE_SIZE: usize = 64 * 1024;
 /// Bytes inflated per step; bounds what is held, not what is read.
@@ -41,7 +41,6 @@ pub(super) struct Inflater {
     /// Scratch for one step, kept across chunks.
     out: Vec<u8>,
     lease: Lease,
-    members: u32,
 }
 
 impl Inflater {
@@ -57,7 +56,7 @@ impl Inflater {
 
     fn new(stage: Stage, lease: Lease) -> Self {
         let gzip = matches!(stage, Stage::Header { .. });
-        Self { stage, gzip, header: Vec::new(), state: None, out: Vec::new(), lease, members: 0 }
+        Self { stage, gzip, header: Vec::new(), state: None, out: Vec::new(), lease }
     }
 
     /// Takes the next bytes; calls `on_bytes` with what they inflate to.
@@ -72,9 +71,9 @@ impl Inflater {
     ) -> Result<(), DecodeError> {
         while !bytes.is_empty() {
             bytes = match self.stage {
-                Stage::Header { first } => self.read_header(bytes, first)?,
+                Stage::Header { first } => self.read_header(bytes, first, quota)?,
                 Stage::Start(format) => {
-                    self.start(format)?;
+                    self.start(format, quota)?;
                     bytes
                 }
                 Stage::Data => self.inflate(bytes, quota, on_bytes)?,
@@ -85,12 +84,12 @@ impl Inflater {
         Ok(())
     }
 
-    fn read_header<'a>(&mut self, bytes: &'a [u8], first: bool) -> Result<&'a [u8], DecodeError> {
+    fn read_header<'a>(&mut self, bytes: &'a [u8], first: bool, quota: &Quota) -> Result<&'a [u8], DecodeError> {
         let before = self.header.len();
         self.header.extend_from_slice(bytes.get(..bytes.len().min(HEADER_MAX)).unwrap_or_default());
         match gzip_header_len(&self.header) {
             HeaderLen::Known(len) => {
-                self.start(DataFormat::Raw)?;
+                self.start(DataFormat::Raw, quota)?;
                 self.header.clear();
                 Ok(bytes.get(len.saturating_sub(before)..).unwrap_or_default())
             }
@@ -104,9 +103,8 @@ impl Inflater {
         }
     }
 
-    fn start(&mut self, format: DataFormat) -> Result<(), DecodeError> {
-        self.members += 1;
-        if self.members > MEMBERS_MAX {
+    fn start(&mut self, format: DataFormat, quota: &Quota) -> Result<(), DecodeError> {
+        if !quota.take(MEMBER_COST) {
             return Err(DecodeError::TooLong);
         }
         if self.state.is_none() && !self.lease.grow(STATE_SIZE) {

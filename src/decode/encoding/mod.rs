@@ -45,8 +45,8 @@ impl Coding {
 pub enum DecodeError {
     /// The bytes are not of the announced encoding.
     Corrupt,
-    /// More than may be read: 16 MiB of output, 4 MiB of one piece, 32 times the compressed size beyond 1 MiB, 16 gzip
-    /// members or zstd frames, or a zstd window of more than 8 MiB.
+    /// More than may be read: 16 MiB of output, 4 MiB of one piece, 32 times the compressed size beyond 1 MiB (a gzip
+    /// member counts as 4 KiB, a zstd frame as 1 KiB), or a zstd window of more than 8 MiB.
     TooLong,
     /// The VM's budget is used up.
     NoMemory,
@@ -61,6 +61,8 @@ pub struct BodyDecoder {
     unknown: Option<String>,
     quota: Quota,
     error: Option<DecodeError>,
+    /// See [`Self::is_late`]; also behind an error.
+    late: bool,
 }
 
 impl BodyDecoder {
@@ -80,7 +82,7 @@ impl BodyDecoder {
         if layers.is_empty() {
             layers.push(Layer::new(None, lease.another()));
         }
-        Self { layers, unknown, quota: Quota::default(), error: None }
+        Self { layers, unknown, quota: Quota::default(), error: None, late: false }
     }
 
     /// Takes the next bytes; calls `on_bytes` with what they decode to. Behind an error nothing is decoded.
@@ -106,6 +108,7 @@ impl BodyDecoder {
     fn note(&mut self, result: Result<(), DecodeError>) {
         if let Err(error) = result {
             self.error = Some(error);
+            self.late = self.is_late();
             self.layers.clear();
         }
     }
@@ -125,7 +128,7 @@ impl BodyDecoder {
     /// When bytes come out says nothing of when they came in: zstd holds them back.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        self.layers.iter().any(Layer::is_late)
+        self.late || self.layers.iter().any(Layer::is_late)
     }
 
     /// What is to be said of the encoding: why something is missing, or how the header was wrong.

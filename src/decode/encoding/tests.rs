@@ -115,9 +115,9 @@ fn gzip_has_optional_fields_members_and_padding() {
     body.extend(gzip(b"and more", 0, &[]));
     body.extend([0, 0, 0]);
     assert_eq!(text_of("gzip", &body), [&text[..], b"and more"].concat());
-    let members = gzip(b"", 0, &[]).repeat(17);
-    assert_eq!(decoded("gzip", &[&members]).1, Some(DecodeError::TooLong));
-    assert_eq!(decoded("gzip", &[&members[..members.len() / 17 * 16]]).1, None);
+    // A member for each flush of a stream, and nothing but members.
+    assert_eq!(text_of("gzip", &gzip(b"data: {}\n\n", 0, &[]).repeat(200)).len(), 2000);
+    assert_eq!(decoded("gzip", &[&gzip(b"", 0, &[]).repeat(1000)]).1, Some(DecodeError::TooLong));
 }
 
 #[test]
@@ -127,8 +127,44 @@ fn zstd_has_frames_checksums_and_frames_to_be_skipped() {
     let skipped = [&[0x53, 0x2A, 0x4D, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
     let body = [&skipped[..], STREAM, &skipped, WHOLE, &[0; 6]].concat();
     assert_eq!(text_of("zstd", &body), stream_text().repeat(2));
-    let frames = zstd(b"x").repeat(17);
-    assert_eq!(decoded("zstd", &[&frames]).1, Some(DecodeError::TooLong));
+    // A frame for each flush of a stream, and nothing but frames.
+    assert_eq!(text_of("zstd", &zstd(b"data: {}\n\n").repeat(200)).len(), 2000);
+    assert_eq!(decoded("zstd", &[&zstd(b"").repeat(10_000)]).1, Some(DecodeError::TooLong));
+}
+
+#[test]
+fn what_zstd_held_back_comes_whole_at_the_end() {
+    // Random enough not to be a bomb, in one window of 8 MiB.
+    let text: Vec<u8> = (0..6_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 23) as u8).collect();
+    let mut body = vec![0x28, 0xB5, 0x2F, 0xFD, 0, 13 << 3];
+    for block in text.chunks(100_000) {
+        body.extend(&(u32::try_from(block.len()).unwrap() << 3).to_le_bytes()[..3]);
+        body.extend(block);
+    }
+    let cut = body.clone();
+    body.extend([1, 0, 0]);
+    for body in [&body, &cut] {
+        let pieces: Vec<&[u8]> = body.chunks(16 * 1024).collect();
+        let (out, error, _) = decoded("zstd", &pieces);
+        assert!(out == text && error.is_none(), "{} of {}, {error:?}", out.len(), text.len());
+    }
+}
+
+#[test]
+fn a_block_of_zstd_makes_no_more_than_a_block_may_hold() {
+    // 2^20 - 1 literals, all the same byte, and no sequences.
+    let block = [0b1111_1101, 0xFF, 0xFF, b'x', 0];
+    let mut body = vec![0x28, 0xB5, 0x2F, 0xFD, 0, 0];
+    body.extend(&(u32::try_from(block.len()).unwrap() << 3 | 0b101).to_le_bytes()[..3]);
+    body.extend(block);
+    assert_eq!(decoded("zstd", &[&body]).1, Some(DecodeError::Corrupt));
+}
+
+#[test]
+fn what_came_before_an_error_is_late_too() {
+    let mut decoder = BodyDecoder::new([&b"zstd"[..]].into_iter(), &Budget::new(1 << 30).export_lease());
+    decoder.push(&[&STREAM[..6], &[0b110, 0, 0]].concat(), &mut |_| {});
+    assert!(decoder.error().is_some() && decoder.is_late());
 }
 
 #[test]

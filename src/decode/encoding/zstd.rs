@@ -12,12 +12,12 @@ use crate::budget::Lease;
 const WINDOW_MAX: u64 = 8 * 1024 * 1024;
 /// Largest block, compressed or not.
 const BLOCK_MAX: usize = 128 * 1024;
-/// Tables, literals and one held block, for the budget.
-const STATE_SIZE: usize = 512 * 1024;
+/// Tables, literals, sequences and one held block, and what the decoder's ring has beyond the window, for the budget.
+const STATE_SIZE: usize = 1280 * 1024;
 /// Bytes handed out per step.
 const STEP: usize = 16 * 1024;
-/// Frames of one body that are read.
-const FRAMES_MAX: u32 = 16;
+/// What a frame is charged, however little it holds: some servers end one at each flush.
+const FRAME_COST: usize = 1024;
 const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,14 +37,14 @@ pub(super) struct Zstd {
     /// The unfinished header or block.
     held: Vec<u8>,
     has_checksum: bool,
-    frames: u32,
+    has_begun: bool,
     lease: Lease,
 }
 
 impl Zstd {
     pub(super) fn new(lease: Lease) -> Self {
         let decoder = FrameDecoder::new();
-        Self { decoder, stage: Stage::Header, held: Vec::new(), has_checksum: false, frames: 0, lease }
+        Self { decoder, stage: Stage::Header, held: Vec::new(), has_checksum: false, has_begun: false, lease }
     }
 
     /// Takes the next bytes; calls `on_bytes` with what they decode to.
@@ -59,7 +59,7 @@ impl Zstd {
     ) -> Result<(), DecodeError> {
         while !bytes.is_empty() {
             bytes = match self.stage {
-                Stage::Header => self.read_header(bytes)?,
+                Stage::Header => self.read_header(bytes, quota)?,
                 Stage::Block => self.read_block(bytes, quota, on_bytes)?,
                 Stage::Skip(left) => self.skip(bytes, left),
                 Stage::Done => return Ok(()),
@@ -77,6 +77,7 @@ impl Zstd {
             return Ok(());
         }
         self.stage = Stage::Done;
+        quota.allow_late();
         self.decode(&[1, 0, 0, 0, 0, 0, 0], quota, on_bytes)
     }
 
@@ -87,18 +88,18 @@ impl Zstd {
         (self.held.len() >= wanted).then_some(rest)
     }
 
-    fn read_header<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    fn read_header<'a>(&mut self, bytes: &'a [u8], quota: &Quota) -> Result<&'a [u8], DecodeError> {
         let Some(rest) = self.hold(bytes, 5) else { return Ok(&[]) };
         let known = self.held.starts_with(&MAGIC);
         // Bytes behind the last frame that are no frame (padding) are not an error.
         if !known && !is_skippable(&self.held) {
             self.stage = Stage::Done;
-            return if self.frames > 0 { Ok(&[]) } else { Err(DecodeError::Corrupt) };
+            return if self.has_begun { Ok(&[]) } else { Err(DecodeError::Corrupt) };
         }
         let descriptor = self.held.get(4).copied().unwrap_or_default();
         let Some(rest) = self.hold(rest, if known { header_len(descriptor) } else { 8 }) else { return Ok(&[]) };
-        self.frames += 1;
-        if self.frames > FRAMES_MAX {
+        self.has_begun = true;
+        if !quota.take(FRAME_COST) {
             return Err(DecodeError::TooLong);
         }
         let header = std::mem::take(&mut self.held);
@@ -115,7 +116,9 @@ impl Zstd {
         if window > WINDOW_MAX {
             return Err(DecodeError::TooLong);
         }
-        let wanted = usize::try_from(window).unwrap_or(usize::MAX).saturating_add(STATE_SIZE);
+        // The decoder's ring has a power of two, and both the old and the new one while it grows.
+        let ring = usize::try_from(window).unwrap_or(usize::MAX).checked_next_power_of_two().unwrap_or(usize::MAX);
+        let wanted = (ring / 2).saturating_mul(3).saturating_add(STATE_SIZE);
         if !self.lease.grow(wanted.saturating_sub(self.lease.held())) {
             return Err(DecodeError::NoMemory);
         }
@@ -144,10 +147,14 @@ impl Zstd {
         let content = if kind == 1 { 1 } else { size } + checksum;
         let Some(rest) = self.hold(rest, 3 + content) else { return Ok(&[]) };
         let block = std::mem::take(&mut self.held);
-        self.decode(&block, quota, on_bytes)?;
+        if kind == 2 && literals_len(block.get(3..).unwrap_or_default()) > BLOCK_MAX {
+            return Err(DecodeError::Corrupt);
+        }
         if is_last {
+            quota.allow_late();
             self.stage = Stage::Header;
         }
+        self.decode(&block, quota, on_bytes)?;
         Ok(rest)
     }
 
@@ -178,6 +185,20 @@ impl Zstd {
 /// A frame that holds no content begins like this.
 pub(super) fn is_skippable(start: &[u8]) -> bool {
     matches!(start, [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..])
+}
+
+/// How many literals a compressed block says that it has (RFC 8878 section 3.1.1.3.1.1): the decoder makes them unasked.
+fn literals_len(block: &[u8]) -> usize {
+    let at = |index: usize| usize::from(block.get(index).copied().unwrap_or_default());
+    let (kind, format) = (at(0) & 3, at(0) >> 2 & 3);
+    match (kind < 2, format) {
+        (true, 0 | 2) => at(0) >> 3,
+        (true, 1) => at(0) >> 4 | at(1) << 4,
+        (true, _) => at(0) >> 4 | at(1) << 4 | at(2) << 12,
+        (false, 0 | 1) => at(0) >> 4 | (at(1) & 0x3F) << 4,
+        (false, 2) => at(0) >> 4 | at(1) << 4 | (at(2) & 3) << 12,
+        (false, _) => at(0) >> 4 | at(1) << 4 | (at(2) & 0x3F) << 12,
+    }
 }
 
 /// Up to eight bytes, the lowest first.

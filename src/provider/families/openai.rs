@@ -63,7 +63,8 @@ pub(super) fn read_chat(answer: &mut Collector, message: &Message<'_>) {
     answer.id(body.get("id"));
     answer.model(body.get("model"));
     // Groq has a place of its own for usage.
-    answer.usage(body.get("usage").or(body.at("x_groq/usage")));
+    let usage = body.get("usage");
+    answer.usage(if usage.is_nothing() { body.at("x_groq/usage") } else { usage });
     for choice in body.get("choices").items() {
         read_choice(answer, choice, message.whole);
     }
