@@ -2,8 +2,8 @@
 //! one that never does, in alternating rounds under the load of `wrk`. It reports and never judges by its exit code:
 //! only the ratios within one run mean anything, a slow machine is no failure.
 //!
-//! `BENCH_ROUNDS` (5) and `BENCH_SECONDS` (3, per measurement) set its length; `AI_TRACING_WASM` and `NULL_TAP_WASM`
-//! name other modules.
+//! `BENCH_ROUNDS` (5) and `BENCH_SECONDS` (3, per measurement) set its length, `BENCH_WORKLOADS` (`chat,stream`) what is
+//! measured; `AI_TRACING_WASM` and `NULL_TAP_WASM` name other modules.
 
 mod cpu;
 mod gateway;
@@ -82,6 +82,7 @@ struct Bench {
     gateways: Vec<Gateway>,
     load: LoadSide,
     duration: Duration,
+    workloads: Vec<Workload>,
     _sinks: (Sink, Sink),
 }
 
@@ -94,12 +95,13 @@ impl Bench {
             let langfuse = if variant == Variant::DeadLangfuse { dead.addr() } else { live.addr() };
             gateways.push(Gateway::start(variant, settings, load.upstream.addr(), langfuse).await?);
         }
-        Ok(Self { gateways, load, duration: settings.duration, _sinks: (live, dead) })
+        let (duration, workloads) = (settings.duration, settings.workloads.clone());
+        Ok(Self { gateways, load, duration, workloads, _sinks: (live, dead) })
     }
 
     async fn warm_up(&mut self) -> Result<(), Failure> {
         for gateway in &mut self.gateways {
-            for workload in Workload::ALL {
+            for &workload in &self.workloads {
                 gateway.measure(&self.load, workload, WARM_UP).await?;
             }
         }
@@ -108,7 +110,7 @@ impl Bench {
 
     /// Every workload on every gateway; who comes first changes from round to round.
     async fn round(&mut self, round: usize, results: &mut Results) -> Result<(), Failure> {
-        for workload in Workload::ALL {
+        for &workload in &self.workloads {
             for place in 0..self.gateways.len() {
                 let index = place_in_round(round, place, self.gateways.len());
                 let gateway = &mut self.gateways[index];

@@ -25,14 +25,14 @@ pub(super) fn render(settings: &Settings, results: &Results, traces: &[(Variant,
         "Medians of {rounds} alternating rounds, {seconds} s each; in brackets: smallest to largest. CPU of Envoy (one \
          worker), the export until the last trace has left included. Differences and ratios are taken within a round."
     )];
-    for workload in Workload::ALL {
+    for &workload in &settings.workloads {
         parts.push(format!("### {}", workload.title()));
         parts.push(workload_table(workload, results));
     }
     parts.push("### Beside the aims (design.md, section 8)".to_owned());
     parts.push(table(&aims(settings, results), false));
     parts.push("### Dead Langfuse minus live one: the client should see no difference".to_owned());
-    parts.push(table(&dead_or_alive(results), false));
+    parts.push(table(&dead_or_alive(settings, results), false));
     parts.push("### Traces".to_owned());
     let account = |(variant, traces): &(Variant, Traces)| format!("- {}: {traces}", variant.title());
     parts.push(traces.iter().map(account).collect::<Vec<_>>().join("\n"));
@@ -137,10 +137,10 @@ fn aim(what: &str, measured: String, aim: String, meets: Option<bool>) -> Vec<St
 }
 
 /// A difference is one that has the same sign in every round and is not tiny.
-fn dead_or_alive(results: &Results) -> Vec<Vec<String>> {
+fn dead_or_alive(settings: &Settings, results: &Results) -> Vec<Vec<String>> {
     let variants = [Variant::DeadLangfuse, Variant::LiveLangfuse];
     let mut rows = vec![["", "p50 ms", "p99 ms", "requests/s, %", "CPU µs/request", ""].map(str::to_owned).to_vec()];
-    for workload in Workload::ALL {
+    for &workload in &settings.workloads {
         let difference =
             |value: fn(&Sample) -> f64| results.paired(workload, variants, |dead, live| value(dead) - value(live));
         let (p50, p99) = (difference(|sample| sample.p50_ms), difference(|sample| sample.p99_ms));

@@ -1,6 +1,7 @@
 //! How long to measure, and what.
 
 use super::Failure;
+use super::workload::Workload;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 pub(super) struct Settings {
     pub(super) rounds: usize,
     pub(super) duration: Duration,
+    pub(super) workloads: Vec<Workload>,
     pub(super) filter: PathBuf,
     pub(super) null_tap: PathBuf,
 }
@@ -20,10 +22,25 @@ impl Settings {
         Ok(Self {
             rounds: number::<usize>("BENCH_ROUNDS", 5)?.max(1),
             duration: Duration::from_secs(number::<u64>("BENCH_SECONDS", 3)?.max(1)),
+            workloads: workloads()?,
             filter: module("AI_TRACING_WASM", "filters/ai-tracing.wasm")?,
             null_tap: module("NULL_TAP_WASM", null_tap)?,
         })
     }
+}
+
+/// Those that are named; all of them where none is.
+fn workloads() -> Result<Vec<Workload>, Failure> {
+    let named = std::env::var("BENCH_WORKLOADS").unwrap_or_default();
+    if named.trim().is_empty() {
+        return Ok(Workload::ALL.to_vec());
+    }
+    let known = Workload::ALL.map(Workload::name).join(", ");
+    let workload = |name: &str| {
+        let found = Workload::ALL.into_iter().find(|workload| workload.name() == name.trim());
+        found.ok_or_else(|| Failure::Failed(format!("BENCH_WORKLOADS: no workload \"{name}\"; there are: {known}")))
+    };
+    named.split(',').map(workload).collect()
 }
 
 pub(super) fn number<T: FromStr>(name: &str, default: T) -> Result<T, Failure> {
