@@ -5,6 +5,7 @@
 
 mod close;
 mod document;
+mod fields;
 mod members;
 mod scan;
 mod store;
@@ -13,6 +14,7 @@ mod write;
 
 pub use close::close_truncated;
 pub use document::{Document, Limits};
+pub use fields::Fields;
 pub use members::Member;
 pub use scan::{trim, trim_start};
 pub use value::{Items, Members, Value};

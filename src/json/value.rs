@@ -113,6 +113,11 @@ impl<'a> Value<'a> {
         path.split('/').fold(self, |value, step| value.step(step))
     }
 
+    /// The value at the end of `steps`, each with a `/` before it.
+    pub(super) fn below(self, steps: &str) -> Self {
+        steps.split('/').skip(1).fold(self, |value, step| value.step(step))
+    }
+
     fn step(self, step: &str) -> Self {
         if self.is_array() {
             return step.parse().ok().and_then(|number| self.items().nth(number)).unwrap_or_default();
@@ -138,6 +143,11 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn members(self) -> Members<'a> {
         Members(self.inside('{'))
+    }
+
+    /// Names as written, between the quotes, and values of an object's members.
+    pub(super) fn written_members(self) -> WrittenMembers<'a> {
+        WrittenMembers(self.inside('{'))
     }
 
     /// The text of a string. Half a surrogate pair, which is no text, reads as U+FFFD.
@@ -203,6 +213,18 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
+/// Members of an object, their names as written.
+#[derive(Debug, Clone)]
+pub(super) struct WrittenMembers<'a>(&'a str);
+
+impl<'a> Iterator for WrittenMembers<'a> {
+    type Item = (&'a str, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        next_member(&mut self.0)
+    }
+}
+
 /// Takes the member that `rest` begins with: its name as written, between the quotes, and its value.
 fn next_member<'a>(rest: &mut &'a str) -> Option<(&'a str, Value<'a>)> {
     let name = scan::inside(take(rest)?.text);
@@ -219,7 +241,7 @@ fn take<'a>(rest: &mut &'a str) -> Option<Value<'a>> {
 }
 
 /// The string written as `written` (between its quotes) is `text`. An escape is longer than what it stands for.
-fn is_string(written: &str, text: &str) -> bool {
+pub(super) fn is_string(written: &str, text: &str) -> bool {
     written == text || (written.len() > text.len() && written.contains('\\') && unescaped(written) == text)
 }
 

@@ -3,12 +3,7 @@
 //! A count that was not stated is absent, never 0. Where a family's counts stand and what they include is a table
 //! ([`UsageRules`]); [`super::usage`] makes disjoint buckets of them.
 
-use std::borrow::Cow;
-
-use crate::json::Value;
-
-/// Members of a usage object that are looked at; real ones have fewer than 40.
-const MEMBERS_MAX: usize = 128;
+use crate::json::{Fields, Value};
 
 macro_rules! counts {
     ($($(#[doc = $doc:literal])+ $count:ident = $name:literal;)*) => {
@@ -115,15 +110,10 @@ impl Counts {
 
     /// Takes what `usage` states where `rules` look for it; true where that is anything.
     pub fn read(&mut self, usage: Value<'_>, rules: &UsageRules) -> bool {
-        // Members are found once, not for each of some twenty places.
-        let members: Vec<(Cow<'_, str>, Value<'_>)> = usage.members().take(MEMBERS_MAX).collect();
-        let at = |path: &str| {
-            let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-            members.iter().find(|(name, _)| name == first).and_then(|(_, value)| value.at(rest).number())
-        };
+        let usage = Fields::of(usage);
         let mut stated = false;
         for (count, paths) in rules.fields {
-            if let Some(number) = paths.iter().find_map(|path| at(path)) {
+            if let Some(number) = paths.iter().find_map(|path| usage.at(path).number()) {
                 self.set(*count, number);
                 stated = true;
             }

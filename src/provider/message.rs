@@ -1,6 +1,6 @@
 //! One message of an answer: its whole JSON body, or one event, line, frame or element of a stream.
 
-use crate::json::{Document, Value};
+use crate::json::{Document, Fields};
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy)]
@@ -8,7 +8,7 @@ pub struct Message<'a> {
     /// Name of the event, where the framing has one (`event:` of server-sent events, `:event-type` of AWS).
     pub event: &'a [u8],
     /// What it says.
-    pub body: Value<'a>,
+    pub body: &'a Fields<'a>,
     /// It is the whole answer, no piece of a stream.
     pub whole: bool,
     /// The body that it was read from, of which not all may have been kept.

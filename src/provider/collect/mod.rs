@@ -20,7 +20,7 @@ use super::custom::Custom;
 use super::message::Message;
 use super::{ProviderError, Usage};
 use crate::budget::Lease;
-use crate::json::{Document, Value, close_truncated, trim};
+use crate::json::{Document, Fields, Value, close_truncated, trim};
 pub use choice::CallKey;
 use choice::Choice;
 use room::Room;
@@ -125,7 +125,7 @@ impl Collector {
             self.unread = self.unread.saturating_add(u32::from(!data.is_empty()));
             return false;
         };
-        self.message(&Message { event, body, whole: false, document: None });
+        self.message(&Message { event, body: &Fields::of(body), whole: false, document: None });
         self.learn(event, data);
         self.effects.content
     }
@@ -154,6 +154,7 @@ impl Collector {
         };
         match Value::parse(&text) {
             Some(body) if body.is_object() || !self.api.operation.is_of_speech() => {
+                let body = &Fields::of(body);
                 self.message(&Message { event: b"", body, whole: true, document: Some(document) });
             }
             None if !self.api.operation.is_of_speech() => {}
@@ -174,7 +175,7 @@ impl Collector {
     }
 
     /// An `error` member says so in every family.
-    pub fn read_error(&mut self, body: Value<'_>) {
+    pub fn read_error(&mut self, body: &Fields<'_>) {
         let error = body.get("error");
         if error.is_nothing() {
             return;

@@ -29,12 +29,12 @@ static USAGE: UsageRules = UsageRules {
 fn read(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
     answer.model(body.get("model_version"));
-    answer.usage(body);
+    answer.usage(body.value());
     for (index, completion) in (0..).zip(body.get("completions").items()) {
         read_completion(answer, index, completion);
     }
     if let Some(index) = body.get("index").number() {
-        read_completion(answer, index, body);
+        read_completion(answer, index, body.value());
     }
 }
 

@@ -3,7 +3,7 @@
 //! Spec: <https://docs.anthropic.com/en/api/messages>, <https://docs.anthropic.com/en/docs/build-with-claude/streaming>,
 //! <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude>.
 
-use crate::json::Value;
+use crate::json::{Fields, Value};
 use crate::provider::api::{Api, Operation, When};
 use crate::provider::block::Block;
 use crate::provider::collect::{CallKey, Collector};
@@ -65,14 +65,14 @@ static USAGE: UsageRules = UsageRules {
 pub(super) fn read(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
     match body.get("type").text().as_deref() {
-        Some("message_start") => read_message(answer, body.get("message")),
+        Some("message_start") => read_message(answer, &Fields::of(body.get("message"))),
         Some("content_block_start") => {
             Block::read(body.get("content_block")).add_piece_to(answer, 0, index(body));
         }
         Some("content_block_delta") => read_delta(answer, index(body), body.get("delta")),
         Some("content_block_stop") => answer.end_tool_call(0, index(body)),
         Some("message_delta") => {
-            read_stop(answer, body.get("delta"));
+            read_stop(answer, &Fields::of(body.get("delta")));
             answer.usage(body.get("usage"));
         }
         Some("message_stop") => answer.end(),
@@ -82,12 +82,12 @@ pub(super) fn read(answer: &mut Collector, message: &Message<'_>) {
 }
 
 /// The number of the block that an event is about.
-fn index(event: Value<'_>) -> u64 {
+fn index(event: &Fields<'_>) -> u64 {
     event.get("index").number().unwrap_or(0)
 }
 
 /// A whole message, or the empty one that a stream begins with.
-fn read_message(answer: &mut Collector, message: Value<'_>) {
+fn read_message(answer: &mut Collector, message: &Fields<'_>) {
     answer.id(message.get("id"));
     answer.model(message.get("model"));
     answer.role(0, message.get("role"));
@@ -99,7 +99,7 @@ fn read_message(answer: &mut Collector, message: Value<'_>) {
 }
 
 /// Why a message ended.
-fn read_stop(answer: &mut Collector, of: Value<'_>) {
+fn read_stop(answer: &mut Collector, of: &Fields<'_>) {
     answer.finish_reason(0, of.get("stop_reason"));
     answer.refusal(0, of.at("stop_details/explanation"));
 }

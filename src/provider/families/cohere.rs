@@ -4,7 +4,7 @@
 //! billed is less, and a count of its own.
 
 use super::openai::summarize_vectors;
-use crate::json::Value;
+use crate::json::{Fields, Value};
 use crate::provider::ProviderError;
 use crate::provider::api::{Api, Operation, Stream, When};
 use crate::provider::block::Block;
@@ -80,7 +80,7 @@ fn read_v1(answer: &mut Collector, message: &Message<'_>) {
     let response = body.get("response");
     if response.is_object() {
         let missing = answer.is_empty();
-        read_v1_answer(answer, response, missing);
+        read_v1_answer(answer, &Fields::of(response), missing);
     }
     if let Some(error) = ProviderError::from_value(body.get("err")) {
         answer.fail(error);
@@ -91,13 +91,13 @@ fn read_v1(answer: &mut Collector, message: &Message<'_>) {
 }
 
 /// An answer of version 1, `with_text` or without what was read already.
-fn read_v1_answer(answer: &mut Collector, body: Value<'_>, with_text: bool) {
+fn read_v1_answer(answer: &mut Collector, body: &Fields<'_>, with_text: bool) {
     answer.id(body.get("generation_id").or(body.get("id")));
     answer.usage(body.get("meta"));
     for (index, generation) in (0..).zip(body.get("generations").items()) {
         read_v1_text(answer, index, generation, with_text);
     }
-    read_v1_text(answer, body.get("index").number().unwrap_or(0), body, with_text);
+    read_v1_text(answer, body.get("index").number().unwrap_or(0), body.value(), with_text);
     for (index, call) in (0..).zip(body.get("tool_calls").items()) {
         let key = CallKey::Index(index);
         answer.tool_call(0, key, Value::ABSENT, call.get("name"), Value::ABSENT);
@@ -124,7 +124,7 @@ fn read_tool_call_delta(answer: &mut Collector, delta: Value<'_>) {
 fn read_v2_chat(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
     let delta = body.get("delta");
-    let outer = if delta.is_object() { delta } else { body };
+    let outer = if delta.is_object() { delta } else { body.value() };
     let said = outer.get("message");
     // An error's id is that of the request.
     if said.is_string() {

@@ -153,7 +153,7 @@ fn read_embeddings(answer: &mut Collector, message: &Message<'_>) {
 
 fn read_interaction(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
-    let interaction = if message.whole { body } else { body.get("interaction") };
+    let interaction = if message.whole { body.value() } else { body.get("interaction") };
     answer.id(interaction.get("id"));
     answer.model(interaction.get("model"));
     answer.usage(interaction.get("usage").or(body.at("metadata/usage")));

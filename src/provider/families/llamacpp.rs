@@ -37,7 +37,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
     answer.text(index, body.get("content"));
     // Pieces count as they go; what counts is the last.
     if body.get("stop").is_true() {
-        answer.usage(body);
+        answer.usage(body.value());
         answer.finish_reason(index, body.get("stop_type"));
         answer.end();
     }

@@ -52,7 +52,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
     answer.model(body.get("model"));
     // Of generate, and of chat.
     let said = body.get("message");
-    for piece in [body, said] {
+    for piece in [body.value(), said] {
         answer.reasoning(0, piece.get("thinking"));
     }
     answer.text(0, body.get("response"));
@@ -65,7 +65,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
     }
     answer.finish_reason(0, body.get("done_reason"));
     if body.get("done").is_true() {
-        answer.usage(body);
+        answer.usage(body.value());
         answer.end();
     }
 }
@@ -74,7 +74,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
 fn read_embeddings(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
     answer.model(body.get("model"));
-    answer.usage(body);
+    answer.usage(body.value());
     // The older API has one vector alone.
     let one = body.get("embedding");
     if body.get("embeddings").is_array() {

@@ -3,7 +3,7 @@
 //! Spec: <https://platform.openai.com/docs/api-reference/chat>, and what compatible servers send in its place
 //! (docs/design.md, "Dialects").
 
-use crate::json::{ObjectWriter, Value};
+use crate::json::{Fields, ObjectWriter, Value};
 use crate::provider::api::{Api, Operation};
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::{Count, UsageRules};
@@ -78,13 +78,16 @@ pub(super) fn read_chat(answer: &mut Collector, message: &Message<'_>) {
 
 /// A choice, or a piece of one.
 pub(super) fn read_choice(answer: &mut Collector, choice: Value<'_>, whole: bool) {
+    let choice = Fields::of(choice);
     let index = choice.get("index").number().unwrap_or(0);
     let message = choice.get("message");
     if message.is_object() && whole {
         answer.whole_message(index, message);
     }
     let delta = choice.get("delta").or(if whole { Value::ABSENT } else { message });
-    read_message(answer, index, delta);
+    if delta.is_object() {
+        read_message(answer, index, delta);
+    }
     // Together sends the same text twice, as `text` and in `delta`.
     if delta.get("content").is_nothing() && !message.is_object() {
         answer.text(index, choice.get("text"));
@@ -94,6 +97,7 @@ pub(super) fn read_choice(answer: &mut Collector, choice: Value<'_>, whole: bool
 
 /// A message, or a piece of one.
 pub(in crate::provider) fn read_message(answer: &mut Collector, index: u64, message: Value<'_>) {
+    let message = Fields::of(message);
     answer.role(index, message.get("role"));
     read_content(answer, index, message.get("content"), 0);
     // Servers that send both names send the same text twice.

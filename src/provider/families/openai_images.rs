@@ -3,7 +3,7 @@
 //! Spec: <https://platform.openai.com/docs/api-reference/images>.
 
 use super::openai;
-use crate::json::{Object, Value};
+use crate::json::{Fields, Object, Value};
 use crate::provider::api::{Api, Operation};
 use crate::provider::collect::Collector;
 use crate::provider::count::{Count, UsageRules};
@@ -64,7 +64,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
 }
 
 /// Says how many images there are, of what kind, and what is told of each.
-fn describe(answer: &mut Collector, body: Value<'_>, count: u64, images: Value<'_>) {
+fn describe(answer: &mut Collector, body: &Fields<'_>, count: u64, images: Value<'_>) {
     let mut text = String::new();
     let mut output = Object::open(&mut text);
     output.number("count", count);

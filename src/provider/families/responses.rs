@@ -3,7 +3,7 @@
 //! Spec: <https://platform.openai.com/docs/api-reference/responses>. A stream ends in an event with the whole response,
 //! which replaces what was collected before it; where its `output` is empty (ChatGPT), or it never came, that counts.
 
-use crate::json::{ObjectWriter, Value};
+use crate::json::{Fields, ObjectWriter, Value};
 use crate::provider::ProviderError;
 use crate::provider::api::{Api, Operation, When};
 use crate::provider::collect::{CallKey, Collector};
@@ -83,7 +83,8 @@ fn read_count(answer: &mut Collector, message: &Message<'_>) {
 
 fn read(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
-    let response = if message.whole { body } else { body.get("response") };
+    let nested = Fields::of(body.get("response"));
+    let response = if message.whole { body } else { &nested };
     answer.id(response.get("id"));
     answer.model(response.get("model"));
     answer.usage(response.get("usage"));
@@ -113,7 +114,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
 }
 
 /// A whole response.
-fn read_end(answer: &mut Collector, response: Value<'_>) {
+fn read_end(answer: &mut Collector, response: &Fields<'_>) {
     let output = response.get("output");
     if output.items().next().is_some() && answer.restart() {
         for (index, item) in (0..).zip(output.items()) {

@@ -36,7 +36,7 @@ pub(super) static USAGE: UsageRules = UsageRules {
 pub(super) fn read(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
     if !body.is_array() {
-        return read_generation(answer, 0, body);
+        return read_generation(answer, 0, body.value());
     }
     for (index, generation) in (0..).zip(body.items()) {
         read_generation(answer, index, generation);

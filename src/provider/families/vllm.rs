@@ -31,7 +31,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
                     .unwrap_or_default(),
             );
         } else if body.get("error").is_nothing() {
-            answer.output(body);
+            answer.output(body.value());
         }
         return answer.has_no_end();
     }

@@ -3,7 +3,7 @@
 //! Spec: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>.
 
 use super::read_usage;
-use crate::json::Value;
+use crate::json::{Fields, Value};
 use crate::provider::block::Block;
 use crate::provider::collect::Collector;
 use crate::provider::message::Message;
@@ -13,7 +13,7 @@ pub(super) fn read(answer: &mut Collector, message: &Message<'_>) {
     read_body(answer, message.body);
 }
 
-pub(super) fn read_body(answer: &mut Collector, body: Value<'_>) {
+pub(super) fn read_body(answer: &mut Collector, body: &Fields<'_>) {
     let message = body.at("output/message");
     answer.role(0, message.get("role").or(body.get("role")));
     for block in message.get("content").items() {

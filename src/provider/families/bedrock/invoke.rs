@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::super::{anthropic, openai};
 use super::converse;
-use crate::json::Value;
+use crate::json::{Fields, Value};
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::Count;
 use crate::provider::message::Message;
@@ -33,6 +33,7 @@ pub(super) fn read(answer: &mut Collector, message: &Message<'_>) {
     let Some(bytes) = bytes else { return read_body(answer, message) };
     let piece = BASE64_STANDARD.decode(bytes.as_bytes()).unwrap_or_default();
     let Some(body) = Value::parse(&piece) else { return answer.missed() };
+    let body = &Fields::of(body);
     answer.read_error(body);
     read_body(answer, &Message { body, ..*message });
 }
@@ -43,7 +44,10 @@ fn read_body(answer: &mut Collector, message: &Message<'_>) {
         anthropic::read(answer, message);
     } else {
         let event = NOVA_EVENTS.iter().map(|name| body.get(name)).find(|event| event.is_object());
-        converse::read_body(answer, event.unwrap_or(body));
+        match event {
+            Some(event) => converse::read_body(answer, &Fields::of(event)),
+            None => converse::read_body(answer, body),
+        }
         read_texts(answer, message);
         read_vectors(answer, message);
     }
@@ -64,7 +68,7 @@ fn read_texts(answer: &mut Collector, message: &Message<'_>) {
     }
     for choices in LISTS {
         for (number, choice) in (0..).zip(body.get(choices).items()) {
-            read_text(answer, number, choice);
+            read_text(answer, number, &Fields::of(choice));
         }
     }
     read_text(answer, 0, body);
@@ -76,7 +80,7 @@ fn read_texts(answer: &mut Collector, message: &Message<'_>) {
 }
 
 /// A choice, or a body that is one.
-fn read_text(answer: &mut Collector, number: u64, choice: Value<'_>) {
+fn read_text(answer: &mut Collector, number: u64, choice: &Fields<'_>) {
     let index = choice.get("index").number().unwrap_or(number);
     let text = TEXTS.iter().map(|path| choice.at(path)).find(|text| text.is_string());
     answer.text(index, text.unwrap_or_default());
@@ -85,7 +89,7 @@ fn read_text(answer: &mut Collector, number: u64, choice: Value<'_>) {
 }
 
 /// Tokens as Titan and Llama count them.
-fn read_counts(answer: &mut Collector, body: Value<'_>) {
+fn read_counts(answer: &mut Collector, body: &Fields<'_>) {
     let input = body.get("inputTextTokenCount").or(body.get("prompt_token_count"));
     answer.count(Count::Input, input.number());
     let results = body.get("results").items().filter_map(|result| result.get("tokenCount").number());
