@@ -72,21 +72,76 @@ fn a_compressed_answer_is_read_as_the_plain_one() {
 
 #[test]
 fn a_stream_cut_anywhere_is_a_warning_with_what_had_arrived() {
+    let mut compared = 0;
     for cassette in corpus().iter().filter(|cassette| cassette.expected["stream"] == true) {
-        let body = &cassette.response.body;
-        let done = end_of_messages(body);
-        let cuts = event_borders(body).into_iter().chain((0..done).step_by(body.len() / 40 + 1));
-        for cut in cuts.filter(|cut| *cut < done) {
+        let whole = Exchange::of(cassette).explain(SETTINGS);
+        let whole_text = whole["output_text"].as_str().unwrap_or_default();
+        let mut before = String::new();
+        for cut in cuts(&cassette.response.body) {
             let mut exchange = Exchange::of(cassette);
-            exchange.response = vec![&body[..cut]];
+            exchange.response = vec![&cassette.response.body[..cut]];
             exchange.end_of_stream = false;
             exchange.details = Some("downstream_remote_disconnect");
             let span = exchange.span(SETTINGS);
             let level = span.level();
             let error_had_arrived = level == "ERROR" && !cassette.expected["error"].is_null();
             assert!(level == "WARNING" || error_had_arrived, "{} cut at {cut}: {level}", cassette.id);
+            let explained = exchange.explain(SETTINGS);
+            let text = explained["output_text"].as_str().unwrap_or_default();
+            assert!(whole_text.starts_with(text), "{} cut at {cut}: {text} is no beginning of the answer", cassette.id);
+            assert!(text.starts_with(&before), "{} cut at {cut}: {text} has lost {before}", cassette.id);
+            if let Some(arrived) = arrived_text(&cassette.response.body[..cut]) {
+                assert!(text.starts_with(&arrived), "{} cut at {cut}: {text} is less than {arrived}", cassette.id);
+                compared += usize::from(!arrived.is_empty());
+            }
+            text.clone_into(&mut before);
         }
     }
+    assert!(compared > 1000 || corpus().len() < 270, "only {compared} texts were compared with what had arrived");
+}
+
+/// Where streams are cut: at all borders of messages, at steps, and at random.
+fn cuts(body: &[u8]) -> Vec<usize> {
+    let done = end_of_messages(body);
+    let mut cuts = event_borders(body);
+    cuts.extend((0..done).step_by(body.len() / 40 + 1));
+    for seed in 0..2 {
+        let lengths = pieces_at_odd_places(body, seed);
+        cuts.extend(lengths.iter().scan(0, |at, piece| {
+            *at += piece.bytes.len();
+            Some(*at)
+        }));
+    }
+    // What is cut off behind that was not missed: the answer is whole.
+    cuts.retain(|cut| *cut < done);
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts
+}
+
+/// The text of the whole lines of a stream of OpenAI's chats or responses, or Anthropic's messages, read with another
+/// parser; none of other streams.
+fn arrived_text(body: &[u8]) -> Option<String> {
+    let whole_lines = body.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let lines = String::from_utf8_lossy(&body[..whole_lines]);
+    let mut text = String::new();
+    for line in lines.lines().filter_map(|line| line.strip_prefix("data:")) {
+        let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+        let piece = match event["type"].as_str() {
+            None if event["choices"].is_array() => &event["choices"][0]["delta"]["content"],
+            Some("content_block_delta") => &event["delta"]["text"],
+            Some("response.output_text.delta") => &event["delta"],
+            Some(known) if known.starts_with("response.") || known.starts_with("content_") => continue,
+            Some("message_start" | "message_delta" | "message_stop" | "ping") => continue,
+            _ => return None,
+        };
+        // Several choices are several texts.
+        if event["choices"][0]["index"].as_u64().is_some_and(|index| index > 0) {
+            return None;
+        }
+        text.push_str(piece.as_str().unwrap_or_default());
+    }
+    Some(text)
 }
 
 /// Where the last message ends that says anything; `[DONE]` behind it says nothing new.

@@ -20,8 +20,8 @@ struct Written {
     operation: Option<String>,
     stream: Option<Stream>,
     places: Option<Box<Places>>,
-    excludes_cache: bool,
-    excludes_reasoning: bool,
+    includes_cache: Option<bool>,
+    includes_reasoning: Option<bool>,
 }
 
 impl Entry for Custom {
@@ -42,8 +42,8 @@ impl Written {
             "header" => self.when.header = header(value)?,
             "family" => self.family = Some(string(key, value)?),
             "operation" => self.operation = Some(string(key, value)?),
-            "input_includes_cache" => self.excludes_cache = !flag(key, value)?,
-            "output_includes_reasoning" => self.excludes_reasoning = !flag(key, value)?,
+            "input_includes_cache" => self.includes_cache = Some(flag(key, value)?),
+            "output_includes_reasoning" => self.includes_reasoning = Some(flag(key, value)?),
             "request" | "response" | "stream" | "usage" => return self.take_places(key, value),
             _ => return unknown(key),
         }
@@ -93,6 +93,18 @@ impl Written {
         if self.when == Match::default() {
             return Err("names no calls; give path, path_prefix, host or header".to_owned());
         }
+        let counts = self.includes_cache.or(self.includes_reasoning);
+        if counts.is_some() && self.places.is_none() {
+            return Err(
+                "`input_includes_cache` and `output_includes_reasoning` are of the counts in `usage`: leave them out"
+                    .to_owned(),
+            );
+        }
+        if self.operation.is_some() && self.family.is_none() && self.places.is_none() {
+            return Err(
+                "has an `operation` and neither a family nor places: give one of these, or leave it out".to_owned()
+            );
+        }
         let operation = self.operation.as_deref().map(operation).transpose()?;
         let reading = match (self.family, self.places) {
             (Some(_), Some(_)) => return Err("has a family, which knows its places: leave the places out".to_owned()),
@@ -102,8 +114,8 @@ impl Written {
             (None, None) => Reading::ByPath,
         };
         let semantics = UsageRules {
-            input_includes_cache: !self.excludes_cache,
-            output_includes_reasoning: !self.excludes_reasoning,
+            input_includes_cache: self.includes_cache.unwrap_or(true),
+            output_includes_reasoning: self.includes_reasoning.unwrap_or(true),
             ..UsageRules::NONE
         };
         let stream = self.stream.unwrap_or(Stream::Told);
@@ -199,7 +211,16 @@ mod tests {
             (r#"{"name":"a"}"#, "names no calls"),
             (r#"{"name":"a","path":"/a","family":"openai.chats"}"#, "`family` is not a built-in one"),
             (r#"{"name":"a","path":"/a","family":"openai.chat","operation":"image"}"#, "(of that operation)"),
-            (r#"{"name":"a","path":"/a","operation":"chatting"}"#, "`operation` must be one of chat, completion"),
+            (r#"{"name":"a","path":"/a","operation":"chat"}"#, "neither a family nor places"),
+            (r#"{"name":"a","path":"/a","input_includes_cache":true}"#, "leave them out"),
+            (
+                r#"{"name":"a","path":"/a","family":"openai.chat","output_includes_reasoning":"false"}"#,
+                "leave them out",
+            ),
+            (
+                r#"{"name":"a","path":"/a","operation":"chatting","response":{"output":"/a"}}"#,
+                "`operation` must be one of chat, completion",
+            ),
             (
                 r#"{"name":"a","path":"/a","operation":"image","response":{"output":"/a"}}"#,
                 "must be chat, completion, emb",

@@ -80,6 +80,11 @@ impl Choice {
         room.append(to, text);
     }
 
+    /// Bytes of the text so far.
+    pub(super) fn text_len(&self) -> usize {
+        self.text.as_ref().map_or(0, String::len)
+    }
+
     /// Tells that there is text, if an empty one.
     pub(super) fn begin_text(&mut self) {
         self.text.get_or_insert_default();
@@ -167,7 +172,7 @@ impl Choice {
         let calls: usize = calls.map(|call| call.id.len() + call.name.len() + call.arguments.len()).sum();
         let texts = [&self.role, &self.reasoning, &self.refusal, &self.transcript, &self.audio_id];
         let texts: usize = texts.iter().map(|text| text.len()).sum();
-        texts + calls + self.text.as_ref().map_or(0, String::len) + self.message.as_ref().map_or(0, String::len)
+        texts + calls + self.text_len() + self.message.as_ref().map_or(0, String::len)
     }
 
     /// Nothing has arrived of it.

@@ -48,9 +48,14 @@ impl Collector {
         self.choices.iter().any(|known| known.index == choice && known.holds(&text))
     }
 
-    /// The whole text of a choice so far, in place of what was collected.
+    /// The whole text of a choice so far, in place of what was collected. One that was cut may be less than that: then
+    /// what is there stays.
     pub fn set_text(&mut self, choice: u64, text: &str) {
         let Some(at) = self.choice(choice) else { return };
+        let known = self.choices.get(at).map_or(0, Choice::text_len);
+        if self.reads_cut() && text.len() < known {
+            return;
+        }
         self.restart_at(at);
         self.append_to(Target { choice: at, slot: Slot::Text }, text);
         self.effects.content |= !text.is_empty();
@@ -137,7 +142,7 @@ impl Collector {
             // Some gateways of Gemini's send the number of the enum.
             None => Cow::Borrowed(value.amount().unwrap_or_default()),
         };
-        if reason.is_empty() || self.reads_cut {
+        if reason.is_empty() || self.reads_cut() {
             return;
         }
         let reason = crate::trace::truncate(&reason, REASON_MAX).to_owned();
@@ -170,7 +175,7 @@ impl Collector {
     /// What was collected of the choices is about to come whole. False where it does not, because it was cut: then what is
     /// there stays.
     pub fn restart(&mut self) -> bool {
-        if self.reads_cut {
+        if self.reads_cut() {
             return false;
         }
         for choice in std::mem::take(&mut self.choices) {

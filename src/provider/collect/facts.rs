@@ -21,7 +21,7 @@ impl Collector {
 
     /// Usage, where the family's usage objects stand. `{}` and `null` state nothing, and take nothing back.
     pub fn usage(&mut self, usage: Value<'_>) {
-        if !usage.is_object() || self.reads_cut {
+        if !usage.is_object() || self.reads_cut() {
             return;
         }
         let rules = self.api.usage;
@@ -76,7 +76,7 @@ impl Collector {
 
     /// The provider has said that the answer is whole.
     pub fn end(&mut self) {
-        self.done |= !self.reads_cut;
+        self.done |= !self.reads_cut();
         self.effects.changes += 1;
     }
 

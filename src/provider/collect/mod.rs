@@ -11,6 +11,7 @@ mod room;
 mod template;
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::answer::Answer;
@@ -55,8 +56,8 @@ pub struct Collector {
     endless: bool,
     unread: u32,
     effects: Effects,
-    /// The message that is being read was cut.
-    reads_cut: bool,
+    /// Of a message that was cut, and then closed: the addresses at which it stands as it was sent.
+    cut: Option<Range<usize>>,
 }
 
 /// What one message did.
@@ -92,7 +93,7 @@ impl Collector {
             endless: false,
             unread: 0,
             effects: Effects::default(),
-            reads_cut: false,
+            cut: None,
         }
     }
 
@@ -137,9 +138,12 @@ impl Collector {
         if Value::parse(data).is_some() || data == b"[DONE]" || !matches!(data.first(), Some(b'{' | b'[')) {
             self.event(event, data);
         } else {
-            self.reads_cut = true;
-            self.event(event, &close_truncated(data));
-            self.reads_cut = false;
+            let closed = close_truncated(data);
+            let as_sent = closed.iter().zip(data).take_while(|(one, other)| one == other).count();
+            let start = closed.as_ptr() as usize;
+            self.cut = Some(start..start.saturating_add(as_sent));
+            self.event(event, &closed);
+            self.cut = None;
             self.endless = false;
         }
     }
@@ -160,6 +164,20 @@ impl Collector {
             None if !self.api.operation.is_of_speech() => {}
             _ => self.set_text(0, &String::from_utf8_lossy(document.head())),
         }
+    }
+
+    /// The message that is being read was cut.
+    #[must_use]
+    pub fn reads_cut(&self) -> bool {
+        self.cut.is_some()
+    }
+
+    /// The end of `value` is not as it was sent: it was cut off.
+    #[must_use]
+    pub fn is_cut_off(&self, value: Value<'_>) -> bool {
+        let start = value.raw().as_ptr() as usize;
+        let end = start.saturating_add(value.raw().len());
+        self.cut.as_ref().is_some_and(|as_sent| start < as_sent.start || end > as_sent.end)
     }
 
     /// Takes an exception frame of an AWS event stream.

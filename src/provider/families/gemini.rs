@@ -123,6 +123,10 @@ fn read_part(answer: &mut Collector, index: u64, part: Value<'_>) {
     if part.get("inlineData").is_object() {
         return answer.unkept(index);
     }
+    if answer.is_cut_off(part) && part.get("thought").is_nothing() {
+        // Whether it is text or a thought stands behind it.
+        return;
+    }
     match Block::read(part) {
         // Without arguments, and none to come.
         Block::Call(id, name, arguments) if arguments.is_nothing() && !call.get("willContinue").is_true() => {

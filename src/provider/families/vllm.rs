@@ -30,7 +30,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
                     .or_else(|| ProviderError::from_body(body.raw().as_bytes()))
                     .unwrap_or_default(),
             );
-        } else if body.get("error").is_nothing() {
+        } else if body.get("error").is_nothing() && !answer.reads_cut() {
             answer.output(body.value());
         }
         return answer.has_no_end();
@@ -38,7 +38,13 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
     let prompt = answer.prompt.take();
     for (index, text) in (0..).zip(texts.items()) {
         let text = text.text().unwrap_or_default();
-        let output = prompt.as_deref().and_then(|prompt| text.strip_prefix(prompt)).unwrap_or(&text);
+        let asked = prompt.as_deref().unwrap_or_default();
+        let output = match text.strip_prefix(asked) {
+            Some(output) => output,
+            // No more than a piece of the prompt had arrived.
+            None if answer.reads_cut() && asked.starts_with(text.as_ref()) => continue,
+            None => &text,
+        };
         answer.set_text(index, output);
     }
     answer.prompt = prompt;
