@@ -105,7 +105,9 @@ impl Collector {
             self.done = true;
             return false;
         }
-        if let Some((target, text)) = self.template.text(event, data) {
+        if self.cut.is_none()
+            && let Some((target, text)) = self.template.text(event, data)
+        {
             self.append_to(target, &text);
             return !text.is_empty();
         }

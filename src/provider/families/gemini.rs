@@ -225,6 +225,22 @@ mod tests {
     static INTERACTIONS: &Api = &APIS[5];
 
     #[test]
+    fn a_part_that_was_cut_before_it_says_what_it_is_is_not_taken_for_text() {
+        let event = |text: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}]}}}}]}}"#);
+        for (cut, expected) in [
+            (r#"{"candidates":[{"content":{"parts":[{"text":"hmm"#, r#"{"role":"assistant","content":"a"}"#),
+            (
+                r#"{"candidates":[{"content":{"parts":[{"text":"hmm","thought":true,"x"#,
+                r#"{"role":"assistant","content":"a","reasoning_content":"hmm"}"#,
+            ),
+            (r#"{"candidates":[{"content":{"parts":[{"text":"b"}],"ro"#, r#"{"role":"assistant","content":"ab"}"#),
+        ] {
+            let answer = streamed(&API, &[&event("a"), cut]);
+            assert_eq!(answer.output.as_deref(), Some(expected), "{cut}");
+        }
+    }
+
+    #[test]
     fn usage() {
         for (name, usage, details) in [
             (

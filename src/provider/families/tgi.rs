@@ -85,5 +85,8 @@ mod tests {
         assert_eq!((whole.output.as_deref(), whole.unfinished), (Some(r#"" a b""#), false));
         let cut = answer("native.generate_stream", events.get(..2).unwrap());
         assert_eq!((cut.output.as_deref(), cut.unfinished), (Some(r#"" a b""#), true));
+        let end = r#"{"index":3,"token":{"id":2,"text":"</s>","special":true},"generated_text":" a"#;
+        let cut = answer("native.generate_stream", &[events[0], events[1], end]);
+        assert_eq!((cut.output.as_deref(), cut.unfinished), (Some(r#"" a b""#), true), "cut in what it repeats");
     }
 }

@@ -51,3 +51,27 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
     // Nothing tells the last object from the others.
     answer.has_no_end();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+
+    #[test]
+    fn a_cut_text_takes_nothing_back() {
+        for (cut, expected) in [
+            (r#"{"te"#, r#"" b c""#),
+            (r#"{"text": ["#, r#"" b c""#),
+            (r#"{"text": ["a"#, r#"" b c""#),
+            (r#"{"text": ["aa"#, r#"" b c""#),
+            (r#"{"text": ["aa b"#, r#"" b c""#),
+            (r#"{"text": ["aa b c d"#, r#"" b c d""#),
+        ] {
+            let mut collector = Collector::new(&APIS[0], 1 << 16, Budget::new(1 << 20).capture_lease());
+            collector.prompt = Some("aa".to_owned());
+            collector.event(b"", br#"{"text": ["aa b c"]}"#);
+            collector.last_event(b"", cut.as_bytes());
+            assert_eq!(collector.finish().output.as_deref(), Some(expected), "{cut}");
+        }
+    }
+}
