@@ -10,9 +10,9 @@ use crate::budget::Lease;
 /// What a gzip member is charged, however little it holds: its window is cleared. Some servers end one at each flush.
 const MEMBER_COST: usize = 4 * 1024;
 /// What an inflater in work holds, for the budget.
-const STATE_SIZE: usize = 64 * 1024;
-/// Bytes inflated per step; bounds what is held, not what is read.
-const STEP: usize = 16 * 1024;
+const STATE_SIZE: usize = 80 * 1024;
+/// The inflater's window, and the most that is inflated per step.
+const WINDOW: usize = 32 * 1024;
 /// Longest gzip header (file name and comment) that is read.
 const HEADER_MAX: usize = 4096;
 
@@ -40,6 +40,8 @@ pub(super) struct Inflater {
     state: Option<Box<InflateState>>,
     /// Scratch for one step, kept across chunks.
     out: Vec<u8>,
+    /// How much of its ring the inflater has filled.
+    filled: usize,
     lease: Lease,
 }
 
@@ -56,7 +58,7 @@ impl Inflater {
 
     fn new(stage: Stage, lease: Lease) -> Self {
         let gzip = matches!(stage, Stage::Header { .. });
-        Self { stage, gzip, header: Vec::new(), state: None, out: Vec::new(), lease }
+        Self { stage, gzip, header: Vec::new(), state: None, out: Vec::new(), filled: 0, lease }
     }
 
     /// Takes the next bytes; calls `on_bytes` with what they inflate to.
@@ -114,7 +116,8 @@ impl Inflater {
             Some(state) => state.reset(format),
             None => self.state = Some(InflateState::new_boxed(format)),
         }
-        self.out.resize(STEP, 0);
+        self.out.resize(WINDOW, 0);
+        self.filled = 0;
         self.stage = Stage::Data;
         Ok(())
     }
@@ -127,9 +130,13 @@ impl Inflater {
     ) -> Result<&'a [u8], DecodeError> {
         let Some(state) = self.state.as_mut() else { return Ok(&[]) };
         loop {
-            let step = inflate(state, bytes, &mut self.out, MZFlush::None);
+            // No more than fits behind what its ring holds: the inflater would make more, and hold it back, and after an
+            // error it gives out nothing.
+            let room = self.out.get_mut(self.filled..).unwrap_or_default();
+            let step = inflate(state, bytes, room, MZFlush::None);
             bytes = bytes.get(step.bytes_consumed..).unwrap_or_default();
-            on_bytes(self.out.get(..step.bytes_written).unwrap_or_default());
+            on_bytes(room.get(..step.bytes_written).unwrap_or_default());
+            self.filled = (self.filled + step.bytes_written) % WINDOW;
             if !quota.take(step.bytes_written) {
                 return Err(DecodeError::TooLong);
             }

@@ -14,7 +14,7 @@ const WHOLE: &[u8] = include_bytes!("samples/whole.zst");
 /// 20 MiB of zeros.
 const BOMB: &[u8] = include_bytes!("samples/bomb.zst");
 /// Bytes that a decoder may put out beyond a cap: one step.
-const STEP: usize = 16 * 1024;
+const STEP: usize = 32 * 1024;
 
 fn gzip(text: &[u8], flags: u8, fields: &[u8]) -> Vec<u8> {
     let mut body = vec![0x1F, 0x8B, 8, flags, 0, 0, 0, 0, 0, 3];
@@ -220,6 +220,25 @@ fn a_cut_body_gives_what_had_arrived() {
     assert!(!out.is_empty() && text.starts_with(&out) && error.is_none());
     let (out, error, _) = decoded("zstd", &[&STREAM[..STREAM.len() * 9 / 10]]);
     assert!(out.len() > 1000 && stream_text().starts_with(&out) && error.is_none());
+}
+
+/// The inflater holds up to 32 KiB that it does not give out any more once it has met an error.
+#[test]
+fn all_that_stands_before_an_error_comes_out() {
+    let text = b"0123456789".repeat(10_000);
+    for length in (1..text.len()).step_by(3333) {
+        // Blocks that are stored as they are, and one of a kind that there is not.
+        let mut body = Vec::new();
+        for block in text[..length].chunks(5000) {
+            let size = u16::try_from(block.len()).unwrap();
+            body.extend([&[0], &size.to_le_bytes()[..], &(!size).to_le_bytes(), block].concat());
+        }
+        body.push(7);
+        for size in [1, 1000, 20_000, body.len()] {
+            let (out, error, _) = decoded("deflate", &body.chunks(size).collect::<Vec<_>>());
+            assert_eq!((out.len(), error), (length, Some(DecodeError::Corrupt)), "in pieces of {size}");
+        }
+    }
 }
 
 /// The last byte may stand for more than one step, and none comes behind it to fetch that.
