@@ -308,6 +308,15 @@ fn langfuse_is_told_not_to_estimate() {
 }
 
 #[test]
+fn tokens_of_media_that_is_not_in_the_trace_are_not_estimated() {
+    let no_usage = r#"{"choices":[{"index":0,"message":{"content":"a"},"finish_reason":"stop"}]}"#;
+    let asked = |url: String| json!({"messages": [{"content": [{"type": "image_url", "image_url": {"url": url}}]}]});
+    let cost = |url: String| chat("{}", &asked(url), no_usage).json("langfuse.observation.cost_details");
+    assert_eq!(cost(format!("data:image/png;base64,{}", "iVBORw0K".repeat(100))), Some(json!({"total": 0})));
+    assert_eq!(cost("https://example.com/a.png".to_owned()), None);
+}
+
+#[test]
 fn a_stream_has_its_first_token_at_its_first_content() {
     let head = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
     let content = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";

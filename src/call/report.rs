@@ -124,7 +124,7 @@ fn cost(call: &Call, facts: &Facts, model: Option<&str>, unpriced: bool) -> Opti
 }
 
 /// Langfuse may count tokens itself: there was an answer, and all that passed in both directions is in the trace. (Vectors,
-/// images and audio are not, and to count tokens costs nothing.)
+/// images and audio are not, also those inside a chat; and to count tokens costs nothing.)
 fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let (request, response) = (&call.request, &call.response);
     let answered = facts.status.is_some_and(|status| (200..300).contains(&status) && status != 204);
@@ -134,7 +134,13 @@ fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let operation = call.routing.api().operation;
     let all_text =
         !operation.answers_without_text() && !operation.is_of_speech() && operation != Operation::CountTokens;
-    answered && whole_input && whole_output && decoded && all_text && facts.answer.unread_messages == 0
+    answered
+        && !request.has_media()
+        && whole_input
+        && whole_output
+        && decoded
+        && all_text
+        && facts.answer.unread_messages == 0
 }
 
 /// What the answer said; a body that says nothing of the kind is shown as it is.

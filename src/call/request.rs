@@ -130,6 +130,12 @@ impl RequestSide {
         }
     }
 
+    /// Some of what was asked stands in the trace as what is told of it. (A form is that of audio or images, which are
+    /// not estimated anyway.)
+    pub(super) fn has_media(&self) -> bool {
+        matches!(&self.shape, Shape::Json(filter) if filter.replaces())
+    }
+
     pub(super) fn document(&self) -> &Document {
         &self.document
     }

@@ -49,6 +49,8 @@ pub struct MediaFilter {
     /// The beginning of a string, quote included, that is not judged yet.
     held: Vec<u8>,
     hashing: HashBudget,
+    /// Something was replaced.
+    replaces: bool,
 }
 
 #[derive(Debug)]
@@ -93,7 +95,14 @@ impl MediaFilter {
             hint: None,
             held: Vec::new(),
             hashing: HashBudget::new(),
+            replaces: false,
         }
+    }
+
+    /// Something was replaced.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        self.replaces
     }
 
     /// Takes the next bytes; calls `on_bytes` with what is to be read in their place.
@@ -314,6 +323,7 @@ impl MediaFilter {
             Some((false, mime)) => (None, Some(mime)),
             None => (None, None),
         };
+        self.replaces = true;
         self.stage = Stage::Media(Box::new(Replaced::new(of_uri.or(beside), above)));
     }
 
