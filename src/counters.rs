@@ -55,6 +55,9 @@ counters! {
     SkippedUpgrade = "ai_tracing_calls_skipped_reason=upgrade";
     /// Calls not traced: the Langfuse project that they belong to has no keys.
     SkippedNoProject = "ai_tracing_calls_skipped_reason=no_project";
+    /// Values of callers' context that could not be used: not printable, not UTF-8, broken, over a limit, or two that
+    /// contradict each other.
+    ContextDropped = "ai_tracing_context_values_dropped";
     /// Calls whose content was not (all) kept: the VM's memory budget was used up.
     CutMemory = "ai_tracing_captures_cut_reason=memory";
     /// Calls whose content was not (all) kept: over `max_input_bytes` or `max_output_bytes`.

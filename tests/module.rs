@@ -31,6 +31,7 @@ const PROXY: &[&str] = &[
     "proxy_increment_metric",
     "proxy_log",
     "proxy_record_metric",
+    "proxy_replace_header_map_value",
     "proxy_set_effective_context",
     "proxy_set_tick_period_milliseconds",
 ];

@@ -138,6 +138,24 @@ fn samples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         vec![json!([price]), json!([]), json!({}), json!(null), json!(json!([price]).to_string())],
         vec![json!(5), json!("a"), json!([1]), json!([{}]), json!([{"model": "a", "input": 1}]), json!(price)],
     );
+    let context = (
+        vec![
+            json!({"user": ["claim:sub", "default"], "tags": "const:a", "metadata": {"team": "header:x-team"}}),
+            json!({}),
+            json!([]),
+            json!(null),
+            json!(json!({"user": "default"}).to_string()),
+        ],
+        vec![json!(5), json!("a"), json!(["default"]), json!({"usr": "default"}), json!({"user": "x-user-id"})],
+    );
+    let words_of = |words: [&str; 3]| {
+        let good = words.iter().map(|word| json!(word)).chain([json!(null)]).collect();
+        (good, vec![json!("x"), json!(words[0].to_uppercase()), json!(""), json!(1), json!([words[0]])])
+    };
+    let verified_jwt = (
+        vec![json!("header:authorization"), json!(" metadata: p"), json!(null)],
+        vec![json!("authorization"), json!("header:"), json!("header: "), json!("jwt:a"), json!(""), json!(1)],
+    );
     let log_level = (
         vec![json!("debug"), json!("info"), json!("warn"), json!("warning"), json!("error"), json!(null)],
         vec![json!("loud"), json!("WARN"), json!(""), json!(1), json!(["info"])],
@@ -157,6 +175,11 @@ fn samples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         ("release", text()),
         ("version", text()),
         ("tags", words()),
+        ("context", context),
+        ("trust_caller", words_of(["all", "authenticated", "none"])),
+        ("parent", words_of(["auto", "trust", "ignore"])),
+        ("verified_jwt", verified_jwt),
+        ("response_headers", flag()),
         ("log_level", log_level),
         ("ignore_paths", words()),
         ("max_input_bytes", count(0, 16 * MIB)),

@@ -366,7 +366,7 @@ fn long_metadata_paths_and_tags_are_bounded() {
     let span = exchange(&path, request.to_string().as_bytes(), b"{}").span("{}");
     assert!(span.text("langfuse.trace.name").unwrap().len() <= 1000);
     assert!(span.text("langfuse.trace.metadata.big").unwrap().len() <= 8192);
-    assert_eq!(span.tags().len(), 32);
+    assert_eq!(span.tags().len(), 64);
 }
 
 #[test]

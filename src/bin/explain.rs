@@ -119,7 +119,7 @@ mod native {
     }
 
     fn not_traced(exchange: &Exchange, skip: Skip, format: Format) -> String {
-        let (name, reason, remedy) = (explain::skip_name(skip), explain::reason(skip), explain::remedy(skip));
+        let (name, reason, remedy) = (skip.name(), explain::reason(skip), explain::remedy(skip));
         match format {
             Format::Tree => explain::skipped(exchange, skip),
             Format::Json => serde_json::json!({"skipped": name, "reason": reason, "remedy": remedy}).to_string(),

@@ -31,7 +31,20 @@ fn fields(call: &Call, observation: &Observation<'_>, facts: &Facts) -> String {
     object.raw("error", &answer.error.as_ref().map_or("null".to_owned(), error));
     object.string("level", observation.verdict.level.name());
     text(&mut object, "status_message", observation.verdict.message.as_deref());
+    object.raw("context_sources", &context_sources(call));
     object.raw("skipped", "null");
+    object.finish()
+}
+
+/// Which source each field of the context was taken from.
+fn context_sources(call: &Call) -> String {
+    let mut object = ObjectWriter::default();
+    if let Some(identity) = &call.identity {
+        object.string("id", identity.source.name());
+    }
+    for (field, source) in &call.context.sources {
+        object.string(field, source);
+    }
     object.finish()
 }
 

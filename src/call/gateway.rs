@@ -2,13 +2,15 @@
 
 use crate::trace::MetadataValue;
 
-/// What nginx knows a request by; empty on Envoy, whose randomness needs no help.
+/// What the gateway is, and what nginx knows a request by; empty on Envoy, whose randomness needs no help.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct GatewayIds<'a> {
     /// `$request_id`: 32 hex digits of OpenSSL's randomness.
     pub request: &'a [u8],
     /// `$connection`: serial number of the connection.
     pub connection: &'a [u8],
+    /// It is Kong, whose authentication sets (and takes away) the headers that name consumers.
+    pub is_kong: bool,
 }
 
 /// Something that the gateway says of a call, by its metadata key.

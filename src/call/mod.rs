@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use crate::budget::Budget;
 use crate::config::{Activation, Asked, Settings};
-use crate::context::Context;
+use crate::context::{self, Context, Gathered, Identity, Surroundings, TrustCaller};
 use crate::counters::{Counter, Counters};
 use crate::headers::{self, Header};
 use crate::measures::Sample;
@@ -66,6 +66,24 @@ pub struct Beginning<'a> {
     pub routes: Option<&'a [Vec<u8>]>,
     /// These are all headers; false where the host may have left some out.
     pub all_headers: bool,
+    /// The gateway's properties.
+    pub properties: Properties<'a>,
+}
+
+/// How the gateway is asked for a property: by the steps of its path; none where it has none.
+#[derive(Clone, Copy)]
+pub struct Properties<'a>(pub &'a dyn Fn(&[&str]) -> Option<Vec<u8>>);
+
+impl std::fmt::Debug for Properties<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Properties")
+    }
+}
+
+impl Default for Properties<'_> {
+    fn default() -> Self {
+        Self(&|_| None)
+    }
 }
 
 /// A piece of a body.
@@ -131,6 +149,15 @@ fn project(settings: &Settings, at: &Beginning<'_>) -> Result<usize, Skip> {
     projects.pick(&call).ok_or(Skip::NoProject)
 }
 
+/// What the gateway is, as far as it matters for whom a call is believed to be of.
+fn surroundings(settings: &Settings, at: &Beginning<'_>) -> Surroundings {
+    let is_kong = at.gateway.is_kong;
+    let asks = settings.context.trust() == TrustCaller::Authenticated && !is_kong;
+    // A truth value of Envoy: <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>.
+    let has_peer = asks && (at.properties.0)(&["connection", "mtls"]).as_deref() == Some(&[1]);
+    Surroundings { is_kong, has_peer }
+}
+
 /// A call that is over.
 #[derive(Debug)]
 pub struct Finished {
@@ -155,7 +182,11 @@ pub struct Call {
     span_id: SpanId,
     times: Times,
     path: String,
+    gathered: Gathered,
+    surroundings: Surroundings,
     context: Context,
+    /// Where the call belongs, once that is decided.
+    identity: Option<Identity>,
     request_id: Option<String>,
     request: RequestSide,
     response: ResponseSide,
@@ -189,7 +220,10 @@ impl Call {
             span_id,
             times: Times { start: at.now, first_content: None, end: at.now },
             path: crate::trace::truncate(&path, 1000).to_owned(),
-            context: Context::from_headers(at.headers),
+            gathered: Gathered::new(&settings.context, at.headers, at.properties.0),
+            surroundings: surroundings(settings, at),
+            context: Context::default(),
+            identity: None,
             request_id: request_id
                 .or(Some(at.gateway.request).filter(|id| !id.is_empty()))
                 .map(|id| String::from_utf8_lossy(id.get(..id.len().min(200)).unwrap_or(id)).into_owned()),
@@ -303,9 +337,41 @@ impl Call {
             // One JSON text in a line brings content, too.
             self.times.first_content = None;
         }
-        self.context.add_body(self.request.document());
+        self.find_context();
         self.count_cuts();
         Ok(())
+    }
+
+    fn find_context(&mut self) {
+        let (context, identity) = self.asked().resolve();
+        self.counters.add(Counter::ContextDropped, context.dropped.into());
+        self.context = context;
+        self.identity.get_or_insert(identity);
+    }
+
+    fn asked(&self) -> context::Asked<'_> {
+        context::Asked {
+            rules: &self.settings.context,
+            gathered: &self.gathered,
+            document: self.request.document(),
+            surroundings: self.surroundings,
+            own: self.trace_id,
+        }
+    }
+
+    /// What answers tell the caller, where they are to tell it: the trace that the call is to be, which is decided now, or
+    /// why it is none.
+    #[must_use]
+    pub fn announcement(&mut self) -> Option<Result<TraceId, Skip>> {
+        // Where another protocol begins, nothing is touched.
+        if !self.settings.response_headers || self.upgraded {
+            return None;
+        }
+        if self.routing.is_foreign {
+            return Some(Err(Skip::NotAi));
+        }
+        let identity = self.asked().identify();
+        Some(Ok(self.identity.insert(identity).trace))
     }
 
     fn count_cuts(&self) {

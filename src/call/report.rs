@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::{Call, End, Finished, Unread, input, parameters};
+use crate::context::{Field, GATEWAY_PREFIX};
 use crate::export::otlp::encode_span;
 use crate::json::ObjectWriter;
 use crate::measures::{CallResult, Sample};
@@ -69,21 +70,25 @@ fn observation<'a>(
     let verdict = Verdict::of(facts);
     let usage = facts.answer.usage.as_ref();
     let unpriced = verdict.level == Level::Error || !call.settings.estimate_usage || !is_estimable(call, facts);
-    let labels = &call.settings.labels;
+    let (labels, context) = (&call.settings.labels, &call.context);
+    let identity = call.identity.as_ref();
     let (api, document) = (call.routing.api(), call.request.document());
     let mut tags: Vec<&str> = Vec::new();
-    for tag in labels.tags.iter().chain(&call.context.tags) {
+    for tag in labels.tags.iter().chain(&context.tags) {
         if !tags.contains(&tag.as_str()) {
             tags.push(tag);
         }
     }
     let trace_metadata = trace_metadata(call, facts, model);
     Observation {
-        trace_id: call.trace_id,
+        trace_id: identity.map_or(call.trace_id, |identity| identity.trace),
         span_id: call.span_id,
+        parent: identity.and_then(|identity| identity.parent),
+        is_app_root: identity.is_some_and(|identity| identity.is_app_root),
+        trace_state: identity.map_or("", |identity| &identity.state),
         kind: api.operation.kind(),
-        name: api.observation(),
-        trace_name: Cow::Borrowed(&call.path),
+        name: context.field(Field::ObservationName).unwrap_or(api.observation()),
+        trace_name: Cow::Borrowed(context.field(Field::TraceName).unwrap_or(&call.path)),
         times: call.times,
         model,
         parameters: parameters::parameters(document, api, call.routing.places()),
@@ -91,14 +96,21 @@ fn observation<'a>(
         output: output(call, facts),
         usage_details: usage.map(|usage| usage.buckets.to_json()),
         cost_details: cost(call, facts, model, unpriced),
-        user: call.context.user.as_deref(),
-        session: call.context.session.as_deref(),
+        user: context.field(Field::User),
+        session: context.field(Field::Session),
         tags,
-        labels,
+        environment: environment(call),
+        release: context.field(Field::Release).or(labels.release.as_deref()),
+        version: context.field(Field::Version).or(labels.version.as_deref()),
+        prompt: context.prompt(),
         trace_metadata,
         metadata: observation_metadata(call, facts, request_model),
         verdict,
     }
+}
+
+fn environment(call: &Call) -> &str {
+    call.context.field(Field::Environment).unwrap_or(&call.settings.labels.environment)
 }
 
 fn input(call: &Call) -> Option<Cow<'_, str>> {
@@ -156,7 +168,7 @@ fn output<'a>(call: &'a Call, facts: &'a Facts) -> Option<Cow<'a, str>> {
 fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) -> TraceMetadata<'a> {
     let mut metadata: TraceMetadata<'a> = vec![
         (Cow::Borrowed("provider"), call.routing.provider().into()),
-        (Cow::Borrowed("environment"), call.settings.labels.environment.as_str().into()),
+        (Cow::Borrowed("environment"), environment(call).into()),
         (Cow::Borrowed("total_duration_ms"), MetadataValue::Float(call.times.duration_ms())),
     ];
     if let Some(status) = facts.status {
@@ -168,9 +180,10 @@ fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) 
     for (name, value) in speed(call, facts.answer.usage.as_ref()).into_iter().flatten() {
         metadata.push((Cow::Borrowed(name), MetadataValue::Float(value)));
     }
+    let originals = call.identity.iter().flat_map(|identity| &identity.originals);
+    metadata.extend(originals.map(|(key, id)| (Cow::Borrowed(*key), id.as_str().into())));
     for (key, value) in &call.context.metadata {
-        let is_fact = FACTS.contains(&key.as_str()) || UNITS.iter().any(|count| count.name() == key);
-        let key = if is_fact { Cow::Owned(format!("caller_{key}")) } else { key.into() };
+        let key = if is_fact(key) { Cow::Owned(format!("caller_{key}")) } else { key.into() };
         if metadata.iter().all(|(known, _)| *known != key) {
             metadata.push((key, value.as_str().into()));
         }
@@ -178,8 +191,13 @@ fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) 
     metadata
 }
 
+/// Only the filter fills this name.
+fn is_fact(key: &str) -> bool {
+    FACTS.contains(&key) || key.starts_with(GATEWAY_PREFIX) || UNITS.iter().any(|count| count.name() == key)
+}
+
 /// Names that only the filter fills.
-const FACTS: [&str; 28] = [
+const FACTS: [&str; 22] = [
     "provider",
     "environment",
     "total_duration_ms",
@@ -202,12 +220,6 @@ const FACTS: [&str; 28] = [
     "unread_messages",
     "usage_total_reported",
     "host_details",
-    "kong_route",
-    "kong_service",
-    "kong_node",
-    "upstream_connect_time",
-    "upstream_header_time",
-    "upstream_response_time",
 ];
 
 /// Milliseconds per output token, and output tokens per second; absent where the output tokens are unknown or 0.
@@ -257,6 +269,7 @@ fn observation_metadata<'a>(call: &'a Call, facts: &'a Facts, request_model: Opt
     if answer.unread_messages > 0 {
         metadata.push(("unread_messages", MetadataValue::Int(i64::from(answer.unread_messages))));
     }
+    metadata.extend(call.context.facts.iter().map(|(name, value)| (*name, value.as_str().into())));
     add_gaps(call, &mut metadata);
     metadata
 }

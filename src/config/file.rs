@@ -9,6 +9,7 @@ use std::fmt;
 use super::schema::{Property, shown};
 use super::values::{Count, Flag, LogLevel, Setting, Words};
 use super::{Endpoint, EndpointError, PriceList, ProjectList, Protocol, ProviderList, Secret};
+use crate::context::{Lists, ParentMode, TrustCaller, VerifiedJwt};
 use crate::json::Value;
 
 /// Why a configuration is refused; the message names the key and the remedy, never a value.
@@ -135,6 +136,16 @@ config_keys! {
     version: Option<String> = None;
     /// Tags put on every trace.
     tags: Words = Words(Vec::new());
+    /// Where user, session, names, tags and metadata of a trace come from, if not from where docs/context.md says: an object of lists of sources, best first, such as `{"user": ["claim:sub", "default"]}`.
+    context: Lists = Lists::default();
+    /// Whether what callers say of themselves counts (user, session, tags, metadata, trace): `all`, `authenticated` (where the gateway knows who calls) or `none`. Sources that `context` names count in any case.
+    trust_caller: TrustCaller = TrustCaller::All;
+    /// How `traceparent` is taken: `auto` (the call joins that trace; where nothing says that its parent is in Langfuse, it stands for the application), `trust` (the parent is in Langfuse), `ignore`.
+    parent: ParentMode = ParentMode::Auto;
+    /// Where claims of a JWT may be read that the gateway has verified: `header:authorization`, another `header:NAME`, or on Envoy `metadata:NAME` (`payload_in_metadata` of `jwt_authn`). Unset: no claim is read.
+    verified_jwt: Option<VerifiedJwt> = None;
+    /// `true`: answers carry `x-langfuse-trace-id`, or `x-langfuse-trace: skipped;reason=…` where a call was not traced.
+    response_headers: Flag = Flag(false);
     /// What is written to the gateway's log: `debug`, `info`, `warn` or `error`. Lines that an operator must see (start, disabled, wrong keys, first drop) are always written, at warn.
     log_level: LogLevel = LogLevel::Info;
     /// Paths that are not traced: equal, or a prefix that ends at a `/`.

@@ -2,6 +2,7 @@
 //! cannot be wrong.
 
 mod activation;
+mod context;
 mod endpoint;
 mod entries;
 mod file;
@@ -28,6 +29,7 @@ pub use values::{Count, Flag, LogLevel, Words};
 
 use std::rc::Rc;
 
+use crate::context::{Field, Rules, Written};
 use crate::provider::{Custom, ModelPrices};
 
 /// Reads a variable of the module's environment.
@@ -109,6 +111,10 @@ pub struct Settings {
     pub prices: Vec<ModelPrices>,
     /// Configured providers.
     pub providers: Vec<Rc<Custom>>,
+    /// Where a call's context comes from.
+    pub context: Rules,
+    /// Answers tell the caller which trace they are, or why they are none.
+    pub response_headers: bool,
     /// Things in the environment that were wrong and have been passed over, for one log line each.
     pub warnings: Vec<String>,
 }
@@ -132,6 +138,8 @@ impl Settings {
                 read: size(file.max_read),
             },
             export: export_limits(&file),
+            context: context_rules(&file, env),
+            response_headers: file.response_headers.0,
             prices: file.prices.0,
             providers: file.providers.0.into_iter().map(Rc::new).collect(),
             memory_budget: size(file.memory_budget),
@@ -140,6 +148,24 @@ impl Settings {
             warnings,
         })
     }
+}
+
+/// What the operator has said for all calls is not asked of callers, unless the configuration lists them.
+fn context_rules(file: &ConfigFile, env: Environment<'_>) -> Rules {
+    let mut lists = file.context.clone();
+    let said = |set_in_file: &Option<String>, variable: &str| {
+        set_in_file.as_ref().is_some_and(|text| !text.is_empty()) || set(env, variable).is_some()
+    };
+    for (field, is_said) in [
+        (Field::Environment, said(&file.environment, "LANGFUSE_TRACING_ENVIRONMENT")),
+        (Field::Release, said(&file.release, "LANGFUSE_RELEASE")),
+        (Field::Version, said(&file.version, "")),
+    ] {
+        if is_said && lists.fields.iter().all(|(listed, _)| *listed != field) {
+            lists.fields.push((field, Vec::new()));
+        }
+    }
+    Rules::new(Written { lists, parent: file.parent, trust: file.trust_caller, jwt: file.verified_jwt.clone() })
 }
 
 fn size(Count(number): Count) -> usize {
@@ -179,7 +205,7 @@ fn labels(file: &ConfigFile, env: Environment<'_>, warnings: &mut Vec<String>) -
 const ENVIRONMENT_RULE: &str = "must be 1 to 40 letters, digits, `-` or `_`, and must not begin with `langfuse` (Langfuse would file it elsewhere)";
 
 /// The name as Langfuse stores it; none where Langfuse would replace it.
-fn environment_name(name: &str) -> Option<String> {
+pub(crate) fn environment_name(name: &str) -> Option<String> {
     let name = name.trim().to_ascii_lowercase();
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     let fits = (1..=40).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with("langfuse");

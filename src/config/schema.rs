@@ -17,6 +17,7 @@ use super::entries::Entries;
 use super::file::properties;
 use super::values::{Count, Flag, LogLevel, Words};
 use super::{Protocol, Secret};
+use crate::context::{Lists, ParentMode, TrustCaller, VerifiedJwt};
 
 /// The draft that Kong's validator reads.
 const DRAFT: &str = "http://json-schema.org/draft-04/schema#";
@@ -157,6 +158,49 @@ impl Shape for Protocol {
 
     fn value(&self) -> Option<Value> {
         Some(format!("{self:?}").to_lowercase().into())
+    }
+}
+
+impl Shape for Lists {
+    fn shape(&self, property: &mut Property) {
+        property.types = vec!["object", "array", "string"];
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(Value::Object(serde_json::Map::new()))
+    }
+}
+
+impl Shape for ParentMode {
+    fn shape(&self, property: &mut Property) {
+        property.types = vec!["string"];
+        property.pattern = Some("^(auto|trust|ignore)$".to_owned());
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(format!("{self:?}").to_lowercase().into())
+    }
+}
+
+impl Shape for TrustCaller {
+    fn shape(&self, property: &mut Property) {
+        property.types = vec!["string"];
+        property.pattern = Some("^(all|authenticated|none)$".to_owned());
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(format!("{self:?}").to_lowercase().into())
+    }
+}
+
+impl Shape for Option<VerifiedJwt> {
+    fn shape(&self, property: &mut Property) {
+        property.types = vec!["string"];
+        property.pattern = Some(r"^\s*(header|metadata):\s*\S".to_owned());
+    }
+
+    fn value(&self) -> Option<Value> {
+        None
     }
 }
 

@@ -1,38 +1,49 @@
 //! W3C Baggage (<https://www.w3.org/TR/baggage/#header-content>): the keys under which Langfuse's SDKs hand context on.
+//!
+//! Python's exporter writes a space as `+` (`quote_plus`), so that is what a `+` is here.
 
-use crate::headers::{self, Header};
+use super::value::percent_decoded;
 
-/// Bytes of baggage that are looked at, all headers together (the W3C limit).
-const BAGGAGE_MAX: usize = 8192;
+/// Entries that are looked at (the limit of Langfuse's gateway).
+const ENTRIES_MAX: usize = 64;
 
-/// The percent-decoded value of `key`, from the first entry of that name.
-pub(super) fn find(headers: &[Header<'_>], key: &str) -> Option<String> {
-    let values: Vec<&[u8]> = headers::all(headers, "baggage").collect();
-    if values.iter().map(|value| value.len()).sum::<usize>() > BAGGAGE_MAX {
-        return None;
-    }
-    values.iter().filter_map(|value| std::str::from_utf8(value).ok()).flat_map(|text| text.split(',')).find_map(
-        |entry| {
-            let (name, value) = entry.split(';').next()?.split_once('=')?;
-            (name.trim() == key).then(|| percent_decode(value.trim()))?
-        },
-    )
+/// Keys and values, decoded; entries that are broken are left out.
+#[derive(Debug, Default)]
+pub(super) struct Baggage {
+    entries: Vec<(String, String)>,
+    /// Entries that are broken or too many.
+    pub dropped: u32,
 }
 
-/// Decodes `%41`; none where an escape is broken or the result is not UTF-8.
-fn percent_decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-            let code = digit(bytes.next())? * 16 + digit(bytes.next())?;
-            out.push(u8::try_from(code).ok()?);
-        } else {
-            out.push(byte);
+impl Baggage {
+    /// Reads the headers of that name, in wire order.
+    pub(super) fn new<'a>(headers: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut baggage = Self::default();
+        let entries = headers.flat_map(|value| value.split(|byte| *byte == b','));
+        for entry in entries.filter(|entry| !entry.trim_ascii().is_empty()) {
+            match Self::entry(entry).filter(|_| baggage.entries.len() < ENTRIES_MAX) {
+                Some(entry) => baggage.entries.push(entry),
+                None => baggage.dropped += 1,
+            }
         }
+        baggage
     }
-    String::from_utf8(out).ok()
+
+    fn entry(entry: &[u8]) -> Option<(String, String)> {
+        let entry = std::str::from_utf8(entry).ok()?;
+        let (key, value) = entry.split(';').next()?.split_once('=')?;
+        Some((percent_decoded(key.trim(), true)?, percent_decoded(value.trim(), true)?))
+    }
+
+    /// The value of a key; of several, the last, as the SDKs have it.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.entries.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Keys without their beginning, and values, the last first.
+    pub(super) fn below(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().rev().filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
+    }
 }
 
 #[cfg(test)]
@@ -40,10 +51,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_are_found_across_headers_and_broken_ones_are_passed_over() {
-        let headers: [Header<'_>; 2] = [(b"Baggage", b"a=1,b = %C3%A9 ;p=q"), (b"baggage", b"c=%ZZ,d=%41")];
-        let found = |key| find(&headers, key);
-        assert_eq!((found("a").as_deref(), found("b").as_deref()), (Some("1"), Some("é")));
-        assert_eq!((found("c"), found("d").as_deref(), found("e")), (None, Some("A"), None));
+    fn entries_are_found_across_headers_and_broken_ones_are_left_out() {
+        let headers: [&[u8]; 4] = [b"a=1,b = %C3%A9+x ;p=q,,", b"c=%ZZ,d%20e=%2B,a=2", b"\xFF=1", b"nothing"];
+        let baggage = Baggage::new(headers.into_iter());
+        let found = |key| baggage.get(key);
+        assert_eq!((found("a"), found("b"), found("c"), found("d e")), (Some("2"), Some("\u{e9} x"), None, Some("+")));
+        assert_eq!(baggage.dropped, 3);
+        assert_eq!(baggage.below("d ").collect::<Vec<_>>(), [("e", "+")]);
+    }
+
+    #[test]
+    fn entries_are_bounded() {
+        let entries: Vec<String> = (0..ENTRIES_MAX + 5).map(|number| format!("k{number}=v")).collect();
+        let baggage = Baggage::new([entries.join(",").as_bytes()].into_iter());
+        assert_eq!((baggage.entries.len(), baggage.dropped), (ENTRIES_MAX, 5));
     }
 }

@@ -1,187 +1,148 @@
-//! Who called and what the call belongs to, from headers and the request's body. Nothing is invented: where no source
-//! names a user or session, the trace has none.
+//! Who called and what the call belongs to: user, session, trace, tags, metadata, prompt. Nothing is invented: where no
+//! source names a user or session, the trace has none.
 //!
-//! Precedence (docs/design.md, "Context"): `langfuse-*` header, W3C baggage, `x-*` header, body `metadata`, body `user`.
-//! A value that is not usable (not UTF-8, control characters, over Langfuse's limits, two headers that contradict each
-//! other) is passed over, and the next source counts.
+//! The sources of each field are a table ([`defaults`]) that the configuration can change ([`rules`]). Headers are gathered
+//! when a call begins ([`gathered`]), and asked when it is over ([`resolve`]), because the body has a say. A value that is
+//! not usable (not UTF-8, control characters, over Langfuse's limits, two headers that contradict each other) is passed
+//! over and counted, and the next source is asked.
 
+mod agent;
 mod baggage;
-mod body;
+mod defaults;
+mod facts;
+mod gathered;
+mod identity;
+mod jwt;
+mod lists;
+mod metadata;
+mod names;
+mod resolve;
+mod rules;
+mod source;
+mod tags;
+mod trace_context;
 mod value;
 
-use crate::headers::{self, Header};
-use crate::json::Document;
-use value::{identity, usable};
+pub use facts::GATEWAY_PREFIX;
+pub use gathered::Gathered;
+pub use identity::{Identity, IdentitySource};
+pub use rules::{Field, Lists, ParentMode, Place, Rules, TrustCaller, VerifiedJwt, Written};
+pub use source::{Source, SourceError};
 
-/// One field of the context and the headers that may carry it, first match wins; the baggage key stands behind the
-/// first `langfuse` headers.
-struct Source {
-    langfuse: &'static str,
-    baggage: &'static str,
-    headers: &'static [&'static str],
+use crate::json::Document;
+use crate::trace::TraceId;
+use resolve::Resolver;
+
+/// What is known of the gateway that the call passes through.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Surroundings {
+    /// It is Kong: its authentication sets the headers that name consumers, and takes forged ones away.
+    pub is_kong: bool,
+    /// The client has shown a certificate that the gateway has verified.
+    pub has_peer: bool,
 }
 
-const USER: Source = Source {
-    langfuse: "langfuse-user-id",
-    baggage: "langfuse_user_id",
-    headers: &["x-user-id", "user-id", "x-user-email", "user-email", "x-auth-user", "authorization-user"],
-};
-const SESSION: Source = Source {
-    langfuse: "langfuse-session-id",
-    baggage: "langfuse_session_id",
-    headers: &["x-session-id", "session-id"],
-};
-
-/// Metadata keys that headers carry.
-const METADATA: [(&str, &[&str]); 4] = [
-    ("chat_id", &["x-chat-id"]),
-    ("message_id", &["x-message-id"]),
-    ("organization_id", &["openai-organization", "x-organization-id"]),
-    ("project_id", &["x-project-id", "project-id", "openai-project"]),
-];
-
 /// The context of a call.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Context {
-    /// User id.
-    pub user: Option<String>,
-    /// Session id.
-    pub session: Option<String>,
+    fields: [Option<String>; Field::ALL.len()],
     /// Tags of the caller.
     pub tags: Vec<String>,
     /// Metadata of the caller: key, and text or JSON text.
     pub metadata: Vec<(String, String)>,
+    /// What the gateway knows of the caller, by names that begin with [`GATEWAY_PREFIX`].
+    pub facts: Vec<(&'static str, String)>,
+    /// Values that were there and could not be used.
+    pub dropped: u32,
+    /// What each field was taken from, for people: the field's name, and the source.
+    #[cfg(not(target_family = "wasm"))]
+    pub sources: Vec<(String, String)>,
 }
 
 impl Context {
-    /// Reads the headers of a request.
+    /// The value of a field.
     #[must_use]
-    pub fn from_headers(headers: &[Header<'_>]) -> Self {
-        let mut context = Self { user: USER.read(headers), session: SESSION.read(headers), ..Self::default() };
-        for (key, names) in METADATA {
-            if let Some(text) = names.iter().find_map(|name| header(headers, name)) {
-                context.add_metadata(key, text);
+    pub fn field(&self, field: Field) -> Option<&str> {
+        self.fields.get(field as usize)?.as_deref()
+    }
+
+    /// Name and version of the prompt in Langfuse: both, or it is not known.
+    #[must_use]
+    pub fn prompt(&self) -> Option<(&str, i64)> {
+        Some((self.field(Field::PromptName)?, self.field(Field::PromptVersion)?.parse().ok()?))
+    }
+
+    fn take_fields(&mut self, resolver: &Resolver<'_>) {
+        for (field, slot) in Field::ALL.into_iter().zip(&mut self.fields) {
+            if let Some((text, _from)) = resolver.found(field) {
+                #[cfg(not(target_family = "wasm"))]
+                self.sources.push((field.name().to_owned(), _from.source.to_string()));
+                *slot = Some(text);
             }
         }
-        context
     }
 
-    /// Adds what the body of the request says, where the headers said nothing.
-    pub fn add_body(&mut self, document: &Document) {
-        body::add(self, document);
-    }
-
-    fn add_metadata(&mut self, key: &str, text: String) {
-        if self.metadata.len() < value::METADATA_KEYS_MAX && self.metadata.iter().all(|(known, _)| known != key) {
-            self.metadata.push((key.to_owned(), text));
+    fn take_tags(&mut self, resolver: &Resolver<'_>) {
+        for (tag, _from) in tags::collect(resolver) {
+            #[cfg(not(target_family = "wasm"))]
+            self.sources.push((format!("tag {tag}"), _from.source.to_string()));
+            self.tags.push(tag);
         }
     }
-}
 
-impl Source {
-    fn read(&self, headers: &[Header<'_>]) -> Option<String> {
-        header(headers, self.langfuse)
-            .or_else(|| baggage::find(headers, self.baggage).as_deref().and_then(identity))
-            .or_else(|| self.headers.iter().find_map(|name| header(headers, name)))
+    fn take_metadata(&mut self, resolver: &Resolver<'_>) {
+        let field = |field: Field| self.field(field);
+        let mut collected = metadata::Collected::new(resolver, &field);
+        collected.collect();
+        #[cfg(not(target_family = "wasm"))]
+        let sources = std::mem::take(&mut collected.sources);
+        let mut entries = collected.entries;
+        entries.extend(resolver.agent().into_iter().flat_map(|agent| agent.metadata.iter().cloned()));
+        self.metadata = entries;
+        #[cfg(not(target_family = "wasm"))]
+        self.sources.extend(sources);
     }
 }
 
-/// The usable value of a header; none where two of that name contradict each other.
-fn header(headers: &[Header<'_>], name: &str) -> Option<String> {
-    let mut values = headers::all(headers, name);
-    let first = values.next()?;
-    if values.any(|other| other != first) {
-        return None;
+/// Everything that is asked of a call's context.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The rules.
+    pub rules: &'a Rules,
+    /// What headers and properties say.
+    pub gathered: &'a Gathered,
+    /// The request's body, as far as it has arrived.
+    pub document: &'a Document,
+    /// The gateway.
+    pub surroundings: Surroundings,
+    /// The trace of a call that belongs to no other.
+    pub own: TraceId,
+}
+
+impl Asked<'_> {
+    /// The whole context, and where the call belongs.
+    #[must_use]
+    pub fn resolve(&self) -> (Context, Identity) {
+        let resolver = Resolver::new(self);
+        let mut context = Context::default();
+        context.take_fields(&resolver);
+        context.take_tags(&resolver);
+        context.take_metadata(&resolver);
+        context.facts = facts::facts(&resolver, self.surroundings.is_kong);
+        context.dropped = resolver.dropped();
+        let ids = [Field::TraceId, Field::ParentId].map(|field| context.field(field));
+        let identity = identity::find(&resolver, ids, self.own);
+        (context, identity)
     }
-    identity(usable(first)?)
+
+    /// Where the call belongs, alone.
+    #[must_use]
+    pub fn identify(&self) -> Identity {
+        let resolver = Resolver::new(self);
+        let ids = [Field::TraceId, Field::ParentId].map(|field| resolver.field(field));
+        identity::find(&resolver, ids.each_ref().map(Option::as_deref), self.own)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::budget::Budget;
-    use crate::json::Limits;
-
-    fn context(headers: &[(&str, &str)], body: &str) -> Context {
-        let headers: Vec<Header<'_>> = headers.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect();
-        let mut context = Context::from_headers(&headers);
-        let mut document = Document::new(Limits { head: 1 << 16, member: 0 }, Budget::new(1 << 18).export_lease());
-        document.push(body.as_bytes());
-        context.add_body(&document);
-        context
-    }
-
-    fn user(headers: &[(&str, &str)], body: &str) -> Option<String> {
-        context(headers, body).user
-    }
-
-    #[test]
-    fn precedence_of_the_user() {
-        let sources = [
-            ("langfuse-user-id", "a"),
-            ("baggage", "x=1, langfuse_user_id=b%20b;prop"),
-            ("x-user-id", "c"),
-            ("user-id", "d"),
-            ("x-user-email", "e"),
-            ("user-email", "f"),
-            ("x-auth-user", "g"),
-            ("authorization-user", "h"),
-        ];
-        let body = r#"{"metadata":{"user_id":"i","user_email":"j"},"user":"k"}"#;
-        let expected = ["a", "b b", "c", "d", "e", "f", "g", "h", "i"];
-        for (from, expected) in expected.iter().enumerate() {
-            assert_eq!(user(sources.get(from..).unwrap(), body).as_deref(), Some(*expected));
-        }
-        assert_eq!(user(&[], r#"{"metadata":{"user_email":"j"},"user":"k"}"#).as_deref(), Some("j"));
-        assert_eq!(user(&[], r#"{"metadata":null,"user":"k"}"#).as_deref(), Some("k"));
-        assert_eq!(user(&[], r#"{"user":{"id":7,"email":"m"}}"#).as_deref(), Some("7"));
-        assert_eq!(user(&[], r#"{"user":{"email":"m"}}"#).as_deref(), Some("m"));
-        assert_eq!(user(&[], "{}"), None);
-    }
-
-    #[test]
-    fn unusable_values_are_passed_over_one_by_one() {
-        let (long, fitting) = ("x".repeat(201), "x".repeat(200));
-        for bad in ["", " ", "a\u{1}b", &long] {
-            assert_eq!(user(&[("x-user-id", bad), ("user-id", "next")], "{}").as_deref(), Some("next"), "{bad:?}");
-        }
-        assert_eq!(user(&[("x-user-id", &fitting)], "{}"), Some(fitting));
-        assert_eq!(Context::from_headers(&[(b"x-user-id", b"\xFF\xFE")]).user, None);
-        assert_eq!(user(&[("X-User-Id", "a")], "{}").as_deref(), Some("a"), "as WasmX hands it over");
-        assert_eq!(user(&[("x-user-id", "a"), ("x-user-id", "b")], r#"{"user":"k"}"#).as_deref(), Some("k"));
-        assert_eq!(user(&[("x-user-id", "a"), ("x-user-id", "a")], "{}").as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn the_guides_headers_and_metadata() {
-        let headers = [
-            ("x-session-id", "s"),
-            ("x-chat-id", "c"),
-            ("x-message-id", "m"),
-            ("x-organization-id", "o"),
-            ("x-project-id", "p"),
-        ];
-        let body = r#"{"metadata":{"user_id":"u","chat_id":"other","tags":["a","b",1],"features":{"web_search":true},"n":1,"s":"t","__proto__":{}},"features":{"x":1}}"#;
-        let context = context(&headers, body);
-        assert_eq!((context.user.as_deref(), context.session.as_deref()), (Some("u"), Some("s")));
-        assert_eq!(context.tags, ["a", "b"]);
-        let expected = [
-            ("chat_id", "c"),
-            ("message_id", "m"),
-            ("organization_id", "o"),
-            ("project_id", "p"),
-            ("features", r#"{"web_search":true}"#),
-            ("n", "1"),
-            ("s", "t"),
-        ];
-        let metadata: Vec<_> = context.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(metadata, expected);
-    }
-
-    #[test]
-    fn metadata_is_bounded() {
-        let members: Vec<String> = (0..200).map(|n| format!(r#""k{n}":"{}""#, "é".repeat(10))).collect();
-        let context = context(&[], &format!(r#"{{"metadata":{{{}}}}}"#, members.join(",")));
-        assert_eq!(context.metadata.len(), value::METADATA_KEYS_MAX);
-    }
-}
+mod tests;

@@ -4,7 +4,8 @@
 //! {"request": {"method": "POST", "path": "/v1/chat/completions", "query": "", "host": "api.openai.com",
 //!              "headers": {"content-type": "application/json"}, "body": "…", "body_encoding": "utf8"},
 //!  "response": {"status": 200, "headers": {"content-type": "text/event-stream"}, "body": "…"},
-//!  "started_at": "2026-01-31T12:00:00Z", "duration_ms": 900, "first_content_ms": 250}
+//!  "started_at": "2026-01-31T12:00:00Z", "duration_ms": 900, "first_content_ms": 250,
+//!  "gateway": "kong", "properties": {"/kong/route_name": "chat"}}
 //! ```
 //!
 //! Only `request.path` is needed. Without `response` there was no answer. Bodies are stored decompressed: `framing` is for
@@ -62,11 +63,27 @@ pub struct Exchange {
     /// When the first content of a stream passed, counted from the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_content_ms: Option<f64>,
+    /// The gateway that the call passed: Kong sets the headers that name consumers, elsewhere callers do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Gateway>,
+    /// Properties of the gateway, by their path with a `/` before each step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
     /// What the client sent.
     pub request: Request,
     /// What was answered; none where nothing was.
     #[serde(default)]
     pub response: Option<Response>,
+}
+
+/// A gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gateway {
+    /// Kong.
+    Kong,
+    /// Envoy.
+    Envoy,
 }
 
 /// What the client sent.

@@ -13,5 +13,5 @@ mod tree;
 pub use exchange::{BodyEncoding, Exchange, ExchangeError, Headers, Request, Response};
 pub use otlp::sent;
 pub use redact::{differences, redact};
-pub use replay::{Traced, reason, remedy, replay, skip_name};
+pub use replay::{Traced, reason, remedy, replay};
 pub use tree::{skipped, tree};

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::exchange::{Exchange, Response};
-use crate::call::{Beginning, Call, End, GatewayIds, Piece, Shared, Unread, find_route};
+use super::exchange::{Exchange, Gateway, Response};
+use crate::call::{Beginning, Call, End, GatewayIds, Piece, Properties, Shared, Unread, find_route};
 use crate::config::Settings;
 use crate::counters::Counters;
 use crate::headers::Header;
@@ -53,8 +53,22 @@ fn begin(exchange: &Exchange, settings: &Rc<Settings>, now: u64) -> Result<Call,
         headers.extend(request.host.as_deref().map(|host| (&b":authority"[..], host.as_bytes())));
     }
     headers.extend(request.wire_headers().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-    let (path, gateway) = (target.as_bytes(), GatewayIds::default());
-    let at = Beginning { path, headers: &headers, now, context_id: 1, gateway, routes: None, all_headers: true };
+    let is_kong = exchange.gateway == Some(Gateway::Kong);
+    let (path, gateway) = (target.as_bytes(), GatewayIds { is_kong, ..GatewayIds::default() });
+    let property = |steps: &[&str]| {
+        let path: String = steps.iter().flat_map(|step| ["/", step]).collect();
+        exchange.properties.get(&path).map(|value| value.as_bytes().to_vec())
+    };
+    let at = Beginning {
+        path,
+        headers: &headers,
+        now,
+        context_id: 1,
+        gateway,
+        routes: None,
+        all_headers: true,
+        properties: Properties(&property),
+    };
     Call::begin(settings, &counters, &Shared::new(settings.memory_budget, [0, 0]), route, &at)
 }
 
@@ -86,18 +100,6 @@ fn feed(body: &[u8], room: impl Fn(&Call) -> usize, call: &mut Call, mut take: i
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a checked number of milliseconds")]
 fn nanoseconds(ms: Option<f64>) -> u64 {
     (ms.unwrap_or_default() * 1e6) as u64
-}
-
-/// The name of a reason, as the counters have it.
-#[must_use]
-pub fn skip_name(skip: Skip) -> &'static str {
-    match skip {
-        Skip::IgnoredPath => "ignored_path",
-        Skip::NotAi => "not_ai",
-        Skip::Method => "method",
-        Skip::Upgrade => "upgrade",
-        Skip::NoProject => "no_project",
-    }
 }
 
 /// A reason for people.

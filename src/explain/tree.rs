@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::exchange::Exchange;
 use super::outline::{abridged, lines, printable};
-use super::replay::{Traced, reason, remedy, skip_name};
+use super::replay::{Traced, reason, remedy};
 use crate::json::Value;
 use crate::provider::Skip;
 
@@ -28,7 +28,7 @@ pub fn tree(exchange: &Exchange, traced: &Traced, request: &ExportTraceServiceRe
     let (sent, read) = (Sent(span), Value::parse(traced.fields.as_bytes()).unwrap_or_default());
     let mut page = Page::begin(exchange);
     route(&mut page, read);
-    trace(&mut page, sent);
+    trace(&mut page, sent, read.get("context_sources"));
     observation(&mut page, exchange, sent, read);
     page.text("input", sent.text("langfuse.observation.input"));
     page.text("output", sent.text("langfuse.observation.output"));
@@ -41,7 +41,7 @@ pub fn tree(exchange: &Exchange, traced: &Traced, request: &ExportTraceServiceRe
 pub fn skipped(exchange: &Exchange, skip: Skip) -> String {
     let mut page = Page::begin(exchange);
     page.section("not traced");
-    page.row("counted as", Some(skip_name(skip)));
+    page.row("counted as", Some(skip.name()));
     page.row("reason", Some(reason(skip)));
     page.row("remedy", Some(remedy(skip)));
     page.end()
@@ -113,6 +113,18 @@ impl<'a> Sent<'a> {
         }
     }
 
+    /// The texts of a list.
+    fn texts(self, key: &str) -> impl Iterator<Item = &'a str> {
+        let items = match self.value(key) {
+            Some(Any::ArrayValue(list)) => list.values.as_slice(),
+            _ => &[],
+        };
+        items.iter().filter_map(|item| match item.value.as_ref()? {
+            Any::StringValue(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
     /// A metadata value of the observation, as text.
     fn said(self, key: &str) -> Option<String> {
         self.value(&format!("{METADATA}{key}")).map(plain)
@@ -152,23 +164,44 @@ fn route(page: &mut Page, read: Value<'_>) {
     page.row("streamed", Some(if read.get("stream").is_true() { "yes" } else { "no" }));
 }
 
-fn trace(page: &mut Page, sent: Sent<'_>) {
+/// Each value with the source that it was taken from, where it was taken from one.
+fn trace(page: &mut Page, sent: Sent<'_>, sources: Value<'_>) {
     page.section("trace");
-    page.row("name", sent.text("langfuse.trace.name"));
-    page.row("id", Some("random"));
-    page.row("user", sent.text("user.id"));
-    page.row("session", sent.text("session.id"));
-    page.row("tags", sent.value("langfuse.trace.tags").map(plain).as_deref());
-    page.row("environment", sent.text("langfuse.environment"));
-    page.row("release", sent.text("langfuse.release"));
-    page.row("version", sent.text("langfuse.version"));
-    page.rows("metadata", &sent.below(TRACE_METADATA));
+    let from = |name: &str, value: String| match sources.get(name).text() {
+        Some(source) => format!("{}  [{source}]", abridged(&value)),
+        None => value,
+    };
+    let mut row = |name: &str, field: &str, value: Option<&str>| {
+        page.row(name, value.map(|value| from(field, value.to_owned())).as_deref());
+    };
+    let id = sources.get("id").text().unwrap_or_default();
+    let hex: String = sent.0.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let parent: String = sent.0.parent_span_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    row("name", "trace_name", Some(sent.text("langfuse.trace.name").unwrap_or("the path")));
+    row("id", if id == "random" { "" } else { "id" }, Some(if id == "random" { "random" } else { &hex }));
+    row("parent", "parent_observation_id", Some(parent.as_str()).filter(|parent| !parent.is_empty()));
+    row("user", "user", sent.text("user.id"));
+    row("session", "session", sent.text("session.id"));
+    let tags: Vec<String> =
+        sent.texts("langfuse.trace.tags").map(|tag| from(&format!("tag {tag}"), tag.to_owned())).collect();
+    let tags = tags.join(", ");
+    row("tags", "", Some(tags.as_str()).filter(|tags| !tags.is_empty()));
+    row("environment", "environment", sent.text("langfuse.environment"));
+    row("release", "release", sent.text("langfuse.release"));
+    row("version", "version", sent.text("langfuse.version"));
+    let metadata = sent.below(TRACE_METADATA).into_iter();
+    let metadata: Vec<(&str, String)> =
+        metadata.map(|(key, value)| (key, from(&format!("metadata {key}"), value))).collect();
+    page.rows("metadata", &metadata);
 }
 
 fn observation(page: &mut Page, exchange: &Exchange, sent: Sent<'_>, read: Value<'_>) {
     page.section("observation");
     page.row("type", sent.text("langfuse.observation.type"));
-    page.row("name", Some(&sent.0.name));
+    let source = read.get("context_sources").get("observation_name").text();
+    let name = source.map_or(sent.0.name.clone(), |source| format!("{}  [{source}]", abridged(&sent.0.name)));
+    page.row("name", Some(&name));
+    page.row("prompt", prompt(sent).as_deref());
     page.row("level", Some(sent.text("langfuse.observation.level").unwrap_or("DEFAULT")));
     page.row("status message", sent.text("langfuse.observation.status_message"));
     page.row("model asked for", read.get("request_model").text().as_deref());
@@ -180,6 +213,12 @@ fn observation(page: &mut Page, exchange: &Exchange, sent: Sent<'_>, read: Value
     page.row("first content after", exchange.first_content_ms.map(|ms| format!("{ms} ms")).as_deref());
     page.row("took", exchange.duration_ms.map(|ms| format!("{ms} ms")).as_deref());
     page.rows("metadata", &sent.below(METADATA));
+}
+
+/// The prompt in Langfuse.
+fn prompt(sent: Sent<'_>) -> Option<String> {
+    let name = sent.text("langfuse.observation.prompt.name")?;
+    Some(format!("{name}, version {}", sent.value("langfuse.observation.prompt.version").map(plain)?))
 }
 
 /// `input 3, output 4`.

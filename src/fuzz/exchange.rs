@@ -6,7 +6,7 @@ use miniz_oxide::deflate::compress_to_vec_zlib;
 
 use super::frames::frames;
 use super::input::pieces;
-use crate::call::{Beginning, Call, End, GatewayIds, Piece, Shared, find_route};
+use crate::call::{Beginning, Call, End, GatewayIds, Piece, Properties, Shared, find_route};
 use crate::config::{CaptureLimits, Settings};
 use crate::counters::Counters;
 use crate::export::otlp::encode_span;
@@ -151,8 +151,16 @@ impl<'a> Exchange<'a> {
         let headers: Vec<Header<'_>> = self.request_headers.iter().copied().chain(encoding).collect();
         let path = self.path.as_bytes();
         let gateway = GatewayIds::default();
-        let beginning =
-            Beginning { path, headers: &headers, now: NOW, context_id: 7, gateway, routes: None, all_headers: true };
+        let beginning = Beginning {
+            path,
+            headers: &headers,
+            now: NOW,
+            context_id: 7,
+            gateway,
+            routes: None,
+            all_headers: true,
+            properties: Properties::default(),
+        };
         let mut call = Call::begin(&self.settings, &counters, shared, route, &beginning).ok()?;
         let is_within = || shared.budget.used() <= self.memory + ALLOWANCE;
         for bytes in request {

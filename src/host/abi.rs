@@ -84,6 +84,13 @@ unsafe extern "C" {
         data: &mut *mut u8,
         len: &mut usize,
     ) -> u32;
+    pub(super) fn proxy_replace_header_map_value(
+        kind: u32,
+        key: *const u8,
+        key_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> u32;
     pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: &mut *mut u8, len: &mut usize) -> u32;
     pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, metric: &mut u32) -> u32;
     pub(super) fn proxy_http_call(

@@ -1,4 +1,4 @@
-//! What nginx and Kong say of a call, by properties that only WasmX has: whom it is for, and how long its upstream took.
+//! What the gateway says of a call by its properties: whom it is for, and on WasmX how long its upstream took.
 //!
 //! Asking must be silent: WasmX writes an error line for a property that it does not know, except below `ngx.`, where
 //! any variable of nginx may be asked for. So `kong.*` is asked for only where `ngx.kong_proxy_mode` tells that this is
@@ -15,6 +15,8 @@ use crate::call::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
 /// What the gateway is, as far as it has been asked; one in a VM. Only what it answered is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Gateway {
+    /// The gateway is Kong.
+    is_kong: OnceCell<bool>,
     /// The gateway has `kong.*` properties.
     has_kong: OnceCell<bool>,
     /// Kong's node id, which does not change.
@@ -38,8 +40,8 @@ impl RequestIds {
     }
 
     /// The same, borrowed.
-    pub(super) fn as_ids(&self) -> GatewayIds<'_> {
-        GatewayIds { request: &self.request, connection: &self.connection }
+    pub(super) fn as_ids(&self, is_kong: bool) -> GatewayIds<'_> {
+        GatewayIds { request: &self.request, connection: &self.connection, is_kong }
     }
 }
 
@@ -82,7 +84,7 @@ impl Gateway {
             return Vec::new();
         }
         let named = |kind: &str| text(&format!("{kind}_name")).or_else(|| text(&format!("{kind}_id")));
-        let both = [("kong_route", named("route")), ("kong_service", named("service"))];
+        let both = [("gateway.route", named("route")), ("gateway.service", named("service"))];
         both.into_iter().filter_map(|(key, name)| Some((key, name?.into()))).collect()
     }
 
@@ -90,12 +92,33 @@ impl Gateway {
     pub(super) fn facts(&self) -> Vec<GatewayFact> {
         self.look_for_metrics();
         let mut facts = Vec::with_capacity(4);
-        facts.extend(self.node().map(|node| ("kong_node", node.into())));
-        for key in ["upstream_connect_time", "upstream_header_time", "upstream_response_time"] {
-            let time = property(&["ngx", key]).ok().and_then(|value| upstream_time(&value));
+        facts.extend(self.node().map(|node| ("gateway.node", node.into())));
+        for (variable, key) in [
+            ("upstream_connect_time", "gateway.upstream_connect_time"),
+            ("upstream_header_time", "gateway.upstream_header_time"),
+            ("upstream_response_time", "gateway.upstream_response_time"),
+        ] {
+            let time = property(&["ngx", variable]).ok().and_then(|value| upstream_time(&value));
             facts.extend(time.map(|time| (key, time)));
         }
         facts
+    }
+
+    /// What Envoy says of the call whose log phase this is: where it went, and which workload it came from (the URI of the
+    /// certificate that its client has shown).
+    pub(super) fn envoy_facts() -> Vec<GatewayFact> {
+        let facts: [(&'static str, &[&str]); 3] = [
+            ("gateway.route", &["xds", "route_name"]),
+            ("gateway.service", &["xds", "cluster_name"]),
+            ("gateway.peer", &["connection", "uri_san_peer_certificate"]),
+        ];
+        let said = |path: &[&str]| property(path).ok().and_then(readable);
+        facts.into_iter().filter_map(|(name, path)| Some((name, said(path)?.into()))).collect()
+    }
+
+    /// The gateway is Kong, and not another nginx. Asked only in a request on WasmX.
+    pub(super) fn is_kong(&self) -> bool {
+        *self.is_kong.get_or_init(|| property(&["ngx", "kong_proxy_mode"]).is_ok())
     }
 
     fn node(&self) -> Option<String> {
@@ -113,7 +136,10 @@ impl Gateway {
         if let Some(known) = self.has_kong.get() {
             return *known;
         }
-        let has = match property(&["ngx", "kong_proxy_mode"]).and_then(|_| property(&["kong", "version"])) {
+        if !self.is_kong() {
+            return false;
+        }
+        let has = match property(&["kong", "version"]) {
             Ok(_) => true,
             Err(NOT_FOUND) => false,
             // It could not say just now.

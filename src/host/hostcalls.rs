@@ -121,6 +121,20 @@ pub(super) fn parse_pairs(bytes: &[u8]) -> Vec<Header<'_>> {
     headers
 }
 
+/// Sets a header of the answer whose headers these are; a host that refuses leaves it as it was.
+pub(super) fn set_response_header(name: &str, value: &str) {
+    // SAFETY: pointers and lengths are those of strings.
+    unsafe {
+        abi::proxy_replace_header_map_value(
+            MapType::ResponseHeaders as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    };
+}
+
 fn serialise_pairs(pairs: &[(&str, &str)]) -> Vec<u8> {
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     let texts: usize = pairs.iter().map(|(key, value)| key.len() + value.len() + 2).sum();

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use super::abi::{BufferType, MapType};
-use super::gateway::RequestIds;
+use super::gateway::{Gateway, RequestIds};
 use super::hostcalls::{self, parse_pairs};
 use super::log;
 use super::root::Root;
 use super::vm::{HostKind, Vm};
-use crate::call::{Beginning, Call, End, GatewayFact, Piece, Unread, find_route};
+use crate::call::{Beginning, Call, End, GatewayFact, Piece, Properties, Unread, find_route};
 use crate::config::{Activation, LogLevel, Settings};
+use crate::provider::Skip;
 
 /// Bytes of one piece that are read on Envoy. Pieces are of 1 MiB at the most, unless another filter buffers bodies.
 const PIECE_MAX: usize = 4 * 1024 * 1024;
@@ -17,11 +18,17 @@ const PIECE_MAX: usize = 4 * 1024 * 1024;
 /// WasmX hands out so many headers at the most.
 const HEADERS_MAX: usize = 100;
 
+/// Headers of answers that tell the caller of its trace (`response_headers`).
+const TRACE_ID: &str = "x-langfuse-trace-id";
+const TRACE: &str = "x-langfuse-trace";
+
 /// See the module's documentation.
 pub(super) struct Stream {
     id: u32,
     root: Rc<Root>,
     call: Option<Box<Call>>,
+    /// Why the call is not traced, where its caller is to be told.
+    skipped: Option<Skip>,
     /// What Kong says of the call's route.
     route: Vec<GatewayFact>,
     /// Largest piece that may be read on WasmX; none on Envoy, which may be asked for a part.
@@ -30,7 +37,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(id: u32, root: Rc<Root>) -> Self {
-        Self { id, root, call: None, route: Vec::new(), max_read: None }
+        Self { id, root, call: None, skipped: None, route: Vec::new(), max_read: None }
     }
 
     /// The path decides whether the call may be traced; the other headers are read only then.
@@ -38,23 +45,35 @@ impl Stream {
         vm.detect_host_in_stream();
         let Some((settings, counters)) = self.root.settings() else { return };
         let path = hostcalls::header(MapType::RequestHeaders, ":path").unwrap_or_default();
-        let Ok(route) = find_route(&path, &settings, &counters) else { return };
+        let route = match find_route(&path, &settings, &counters) {
+            Ok(route) => route,
+            Err(skip) => return self.skip(skip, &settings),
+        };
         if vm.host() != HostKind::Envoy {
             self.max_read = Some(settings.capture.read);
         }
         let pairs = hostcalls::header_pairs(MapType::RequestHeaders);
         let headers = parse_pairs(&pairs);
         // Only WasmX needs them, because its randomness is weak.
-        let ids = if vm.host() == HostKind::WasmX { RequestIds::read() } else { RequestIds::default() };
-        let (now, gateway) = (hostcalls::now(), ids.as_ids());
+        let is_wasmx = vm.host() == HostKind::WasmX;
+        let ids = if is_wasmx { RequestIds::read() } else { RequestIds::default() };
+        let (now, gateway) = (hostcalls::now(), ids.as_ids(is_wasmx && vm.gateway.is_kong()));
         let routes = self.routes(&settings, vm);
         let all_headers = vm.host() == HostKind::Envoy || headers.len() < HEADERS_MAX;
         let (path, headers, routes) = (path.as_slice(), headers.as_slice(), routes.as_deref());
-        let at = Beginning { path, headers, now, context_id: self.id, gateway, routes, all_headers };
-        self.call = Call::begin(&settings, &counters, &vm.shared, route, &at).ok().map(Box::new);
-        if self.call.is_some() && vm.host() == HostKind::WasmX {
+        let properties = Properties(&|path| hostcalls::property(path).ok());
+        let at = Beginning { path, headers, now, context_id: self.id, gateway, routes, all_headers, properties };
+        match Call::begin(&settings, &counters, &vm.shared, route, &at) {
+            Ok(call) => self.call = Some(Box::new(call)),
+            Err(skip) => return self.skip(skip, &settings),
+        }
+        if is_wasmx {
             self.route = vm.gateway.route();
         }
+    }
+
+    fn skip(&mut self, skip: Skip, settings: &Settings) {
+        self.skipped = Some(skip).filter(|_| settings.response_headers);
     }
 
     /// The gateway's route, where the table of projects asks for it.
@@ -84,14 +103,28 @@ impl Stream {
     }
 
     pub(super) fn response_headers(&mut self, end_of_stream: bool) {
-        let Some(call) = self.call.as_mut() else { return };
+        let Some(call) = self.call.as_mut() else { return self.tell_skipped() };
         let pairs = hostcalls::header_pairs(MapType::ResponseHeaders);
         call.response_headers(&parse_pairs(&pairs));
+        match call.announcement() {
+            Some(Ok(trace)) => hostcalls::set_response_header(TRACE_ID, &format!("{trace:?}")),
+            Some(Err(skip)) => self.skipped = Some(skip),
+            None => {}
+        }
+        self.tell_skipped();
+        let Some(call) = self.call.as_mut() else { return };
         if end_of_stream {
             call.response_ended();
         }
         if call.is_upgraded() {
             self.finish_untraced();
+        }
+    }
+
+    /// Tells the caller why its call is not traced, where it is to be told.
+    fn tell_skipped(&self) {
+        if let Some(skip) = self.skipped {
+            hostcalls::set_response_header(TRACE, &format!("skipped;reason={}", skip.name()));
         }
     }
 
@@ -122,8 +155,11 @@ impl Stream {
         let now = hostcalls::now();
         let (mut details, mut gateway) = (None, Vec::new());
         match vm.host() {
-            HostKind::Envoy if call.wants_details() => {
-                details = hostcalls::property(&["response", "code_details"]).ok();
+            HostKind::Envoy => {
+                gateway = Gateway::envoy_facts();
+                if call.wants_details() {
+                    details = hostcalls::property(&["response", "code_details"]).ok();
+                }
             }
             HostKind::WasmX => {
                 gateway = std::mem::take(&mut self.route);

@@ -51,6 +51,20 @@ pub enum Skip {
     NoProject,
 }
 
+impl Skip {
+    /// Its name, as the counters have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IgnoredPath => "ignored_path",
+            Self::NotAi => "not_ai",
+            Self::Method => "method",
+            Self::Upgrade => "upgrade",
+            Self::NoProject => "no_project",
+        }
+    }
+}
+
 /// What may tell APIs of one path from each other.
 pub struct Asked<'a> {
     /// The host, without its port; none where it is not known any more.

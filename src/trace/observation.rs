@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::{Level, SpanId, Times, TraceId, Verdict};
-use crate::config::Labels;
 
 /// A metadata value.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,10 +42,16 @@ pub struct Observation<'a> {
     pub trace_id: TraceId,
     /// Span = observation.
     pub span_id: SpanId,
+    /// The observation that it hangs under.
+    pub parent: Option<SpanId>,
+    /// The parent is not in Langfuse, as far as is known: the observation stands for the application there.
+    pub is_app_root: bool,
+    /// W3C `tracestate`; empty = none.
+    pub trace_state: &'a str,
     /// Langfuse's observation type, lower case.
     pub kind: &'static str,
     /// Observation name.
-    pub name: &'static str,
+    pub name: &'a str,
     /// Trace name.
     pub trace_name: Cow<'a, str>,
     /// Start, first content (streams only), end.
@@ -72,8 +77,14 @@ pub struct Observation<'a> {
     pub session: Option<&'a str>,
     /// Tags.
     pub tags: Vec<&'a str>,
-    /// Environment, release, version.
-    pub labels: &'a Labels,
+    /// Environment.
+    pub environment: &'a str,
+    /// Release.
+    pub release: Option<&'a str>,
+    /// Version.
+    pub version: Option<&'a str>,
+    /// Name and version of the prompt in Langfuse.
+    pub prompt: Option<(&'a str, i64)>,
     /// Facts of the trace and what the caller said of it.
     pub trace_metadata: Vec<(Cow<'a, str>, MetadataValue<'a>)>,
     /// Facts of the one observation.

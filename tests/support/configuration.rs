@@ -21,8 +21,9 @@ impl Schema {
         let refused = self.0.iter_errors(config).map(|error| error.to_string()).next();
         let parsed = parse(config);
         // What the entries of a list say is the parser's to check: it names the entry and the remedy.
-        let is_list =
-            |error: &String| ["projects: ", "providers: ", "prices: "].iter().any(|key| error.starts_with(key));
+        let is_list = |error: &String| {
+            ["projects: ", "providers: ", "prices: ", "context: "].iter().any(|key| error.starts_with(key))
+        };
         let finer = parsed.as_ref().is_err_and(is_list);
         let agreed = refused.is_none() == parsed.is_ok() || finer;
         assert!(agreed, "schema: {refused:?}\nparser: {:?}\n{config}", parsed.err());

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ai_tracing::call::{Beginning, Call, End, GatewayIds, Piece, Shared, find_route};
+use ai_tracing::call::{Beginning, Call, End, GatewayIds, Piece, Properties, Shared, find_route};
 use ai_tracing::config::Settings;
 use ai_tracing::counters::Counters;
 use ai_tracing::export::otlp::{Resource, encode_batch};
@@ -64,8 +64,16 @@ impl<'a> Exchange<'a> {
         let mut headers: Vec<Header<'_>> = vec![(b":method", b"POST")];
         headers.extend(self.request_headers.iter().map(|(k, v)| (k.as_bytes(), *v)));
         let (path, gateway) = (self.path.as_bytes(), GatewayIds::default());
-        let beginning =
-            Beginning { path, headers: &headers, now: NOW, context_id: 7, gateway, routes: None, all_headers: true };
+        let beginning = Beginning {
+            path,
+            headers: &headers,
+            now: NOW,
+            context_id: 7,
+            gateway,
+            routes: None,
+            all_headers: true,
+            properties: Properties::default(),
+        };
         let mut call =
             Call::begin(&settings, &counters, &Shared::new(settings.memory_budget, [1, 2]), route, &beginning)?;
         self.request.iter().for_each(|bytes| call.request_piece(Piece::Bytes(bytes)));

@@ -12,10 +12,13 @@ use wasm_host::{Answer, Author, Exchange, Framing, Module, Personality, Request,
 pub const HOST_SPECIFIC: &[&str] = &[
     // Envoy makes an x-request-id where there is none.
     "langfuse.observation.metadata.request_id",
+    // Envoy has properties for these.
+    "langfuse.observation.metadata.gateway.route",
+    "langfuse.observation.metadata.gateway.service",
     // nginx has variables for these.
-    "langfuse.observation.metadata.upstream_connect_time",
-    "langfuse.observation.metadata.upstream_header_time",
-    "langfuse.observation.metadata.upstream_response_time",
+    "langfuse.observation.metadata.gateway.upstream_connect_time",
+    "langfuse.observation.metadata.gateway.upstream_header_time",
+    "langfuse.observation.metadata.gateway.upstream_response_time",
 ];
 
 /// What another clock makes different.

@@ -367,9 +367,9 @@ fn what_kong_knows_of_a_call_is_in_its_trace_and_asking_is_silent() {
         drain(&mut worker, 100);
         pass(&mut worker, 0, &chat());
         let span = only_span(&mut worker);
-        assert_eq!(span.metadata("kong_route"), route, "{version:?}");
-        assert_eq!(span.metadata("kong_service"), route.map(|_| json!("openai")), "{version:?}");
-        assert_eq!(span.metadata("upstream_response_time"), Some(json!(0.42)));
+        assert_eq!(span.metadata("gateway.route"), route, "{version:?}");
+        assert_eq!(span.metadata("gateway.service"), route.map(|_| json!("openai")), "{version:?}");
+        assert_eq!(span.metadata("gateway.upstream_response_time"), Some(json!(0.42)));
         assert!(worker.log().iter().all(|line| line.author != Author::Host), "{:?}", worker.log());
     }
 }

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::exchange::{BodyEncoding, Exchange, Headers, Request, Response, StoredBody};
-use super::replay::{replay, skip_name};
+use super::replay::replay;
 use crate::budget::Budget;
 use crate::config::Settings;
 use crate::decode::BodyDecoder;
@@ -38,7 +38,7 @@ pub fn redact(exchange: &Exchange) -> Exchange {
     let mut masker = Masker::default();
     let request = request(&exchange.request, &mut masker);
     let response = exchange.response.as_ref().map(|answer| response(answer, &mut masker));
-    Exchange { note: Some(NOTE.to_owned()), request, response, ..exchange.clone() }
+    Exchange { note: Some(NOTE.to_owned()), request, response, properties: BTreeMap::new(), ..exchange.clone() }
 }
 
 fn request(request: &Request, masker: &mut Masker) -> Request {
@@ -139,7 +139,7 @@ pub fn differences(original: &Exchange, redacted: &Exchange, settings: &Rc<Setti
 fn reading(exchange: &Exchange, settings: &Rc<Settings>) -> Vec<(&'static str, Value)> {
     let (fields, skipped) = match replay(exchange, settings) {
         Ok(traced) => (serde_json::from_str(&traced.fields).unwrap_or_default(), Value::Null),
-        Err(skip) => (Value::Null, skip_name(skip).into()),
+        Err(skip) => (Value::Null, skip.name().into()),
     };
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let same = ["family", "operation", "stream", "status", "usage", "usage_details", "finish_reason", "level"];

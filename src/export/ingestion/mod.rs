@@ -88,7 +88,6 @@ fn write_span(out: &mut String, span: &reader::Span<'_>, dialect: Dialect, max_b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Settings;
     use crate::export::otlp::encode_span;
     use crate::trace::{Level, MetadataValue, Observation, SpanId, Times, TraceId, Verdict};
     use proptest::prelude::*;
@@ -99,11 +98,12 @@ mod tests {
 
     /// Encodes an observation that has everything, after `change`.
     fn span(change: impl FnOnce(&mut Observation<'_>)) -> Vec<u8> {
-        let settings = br#"{"environment":"staging","release":"r1","version":"v1"}"#;
-        let labels = Settings::load(settings, &|_| None).unwrap().labels;
         let mut observation = Observation {
             trace_id: TraceId([0x0a; 16]),
             span_id: SpanId([0xb7; 8]),
+            parent: None,
+            is_app_root: false,
+            trace_state: "",
             kind: "generation",
             name: "chat_completion",
             trace_name: Cow::Borrowed("/v1/chat/completions"),
@@ -118,7 +118,10 @@ mod tests {
             user: Some("user-1"),
             session: Some("sess-1"),
             tags: vec!["gateway", "kong"],
-            labels: &labels,
+            environment: "staging",
+            release: Some("r1"),
+            version: Some("v1"),
+            prompt: None,
             trace_metadata: vec![
                 ("provider".into(), "openai".into()),
                 ("status_code".into(), MetadataValue::Int(-1)),

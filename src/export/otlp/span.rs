@@ -16,6 +16,12 @@ pub fn encode_span(observation: &Observation<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(2048 + text(&observation.input) + text(&observation.output));
     bytes(&mut out, 1, &observation.trace_id.0);
     bytes(&mut out, 2, &observation.span_id.0);
+    if !observation.trace_state.is_empty() {
+        bytes(&mut out, 3, observation.trace_state.as_bytes());
+    }
+    if let Some(parent) = observation.parent {
+        bytes(&mut out, 4, &parent.0);
+    }
     bytes(&mut out, 5, observation.name.as_bytes());
     number(&mut out, 6, KIND_CLIENT);
     fixed64(&mut out, 7, observation.times.start);
@@ -48,19 +54,26 @@ fn observation_attributes(out: &mut Vec<u8>, observation: &Observation<'_>) {
         ("langfuse.observation.status_message", observation.verdict.message.as_deref()),
     ];
     optional.into_iter().for_each(|(key, value)| value.into_iter().for_each(|value| attribute(out, key, value)));
+    // Langfuse links prompts to generations alone.
+    if let Some((name, version)) = observation.prompt.filter(|_| observation.kind == "generation") {
+        attribute(out, "langfuse.observation.prompt.name", name);
+        metadata(out, "langfuse.observation.prompt.", "version", &MetadataValue::Int(version));
+    }
 }
 
 fn trace_attributes(out: &mut Vec<u8>, observation: &Observation<'_>) {
-    let labels = observation.labels;
     attribute(out, "langfuse.trace.name", &observation.trace_name);
-    attribute(out, "langfuse.environment", &labels.environment);
+    attribute(out, "langfuse.environment", observation.environment);
     let optional = [
         ("user.id", observation.user),
         ("session.id", observation.session),
-        ("langfuse.release", labels.release.as_deref()),
-        ("langfuse.version", labels.version.as_deref()),
+        ("langfuse.release", observation.release),
+        ("langfuse.version", observation.version),
     ];
     optional.into_iter().for_each(|(key, value)| value.into_iter().for_each(|value| attribute(out, key, value)));
+    if observation.is_app_root {
+        metadata(out, "langfuse.internal.", "is_app_root", &MetadataValue::Bool(true));
+    }
     if !observation.tags.is_empty() {
         tags(out, &observation.tags);
     }

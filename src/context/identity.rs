@@ -1,0 +1,158 @@
+//! Which trace a call belongs to, and under which observation: docs/context.md has the order in which it is looked for.
+//!
+//! A session never becomes a trace: two calls of one conversation are two traces of one session.
+
+use super::names::Known;
+use super::resolve::Resolver;
+use super::rules::ParentMode;
+use super::trace_context::{self, Parent, id};
+use crate::sha256::Sha256;
+use crate::trace::{SpanId, TraceId};
+
+/// The place of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Trace.
+    pub trace: TraceId,
+    /// The observation under which the call hangs.
+    pub parent: Option<SpanId>,
+    /// The parent is not in Langfuse, as far as is known: the call stands for the application there
+    /// (`langfuse.internal.is_app_root`).
+    pub is_app_root: bool,
+    /// W3C `tracestate`; empty = none.
+    pub state: String,
+    /// Ids that the caller gave in another form than Langfuse has, by their metadata keys.
+    pub originals: Vec<(&'static str, String)>,
+    /// What decided.
+    pub source: IdentitySource,
+}
+
+/// What decided which trace a call belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// W3C `traceparent`.
+    Traceparent,
+    /// An explicit id of the trace.
+    Explicit,
+    /// The turn of a coding agent.
+    Turn,
+    /// Zipkin's headers.
+    B3,
+    /// `x-request-id`.
+    RequestId,
+    /// Nothing: the trace is the call's own.
+    Own,
+}
+
+impl IdentitySource {
+    /// For people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Traceparent => "header:traceparent",
+            Self::Explicit => "trace_id",
+            Self::Turn => "agent (its turn)",
+            Self::B3 => "header:b3",
+            Self::RequestId => "header:x-request-id",
+            Self::Own => "random",
+        }
+    }
+}
+
+/// Finds the place of a call whose own trace would be `own`; `explicit` is the id of a trace that the caller names, and
+/// of an observation in it.
+pub(super) fn find(resolver: &Resolver<'_>, explicit: [Option<&str>; 2], own: TraceId) -> Identity {
+    let [trace, parent] = explicit;
+    let mut identity = joined(resolver)
+        .or_else(|| Some(named(trace?, parent)))
+        .or_else(|| turn(resolver))
+        .or_else(|| b3(resolver))
+        .or_else(|| request_id(resolver))
+        .unwrap_or_else(|| Identity::own(own));
+    if let Some(seed) = trace.filter(|seed| format!("{:?}", identity.trace) != *seed) {
+        identity.originals.push(("caller_trace_id", seed.to_owned()));
+    }
+    identity
+}
+
+/// The trace that the caller names, and the observation.
+fn named(trace: &str, parent: Option<&str>) -> Identity {
+    let mut identity = Identity::of(seeded(trace), None, IdentitySource::Explicit);
+    if let Some(parent) = parent {
+        let known = id(parent);
+        identity.parent = Some(SpanId(known.unwrap_or_else(|| hashed(parent))));
+        if known.is_none() {
+            identity.originals.push(("caller_parent_observation_id", parent.to_owned()));
+        }
+    }
+    identity
+}
+
+impl Identity {
+    fn of(trace: TraceId, parent: Option<SpanId>, source: IdentitySource) -> Self {
+        Self { trace, parent, is_app_root: false, state: String::new(), originals: Vec::new(), source }
+    }
+
+    /// A call without a word of context.
+    #[must_use]
+    pub fn own(trace: TraceId) -> Self {
+        Self::of(trace, None, IdentitySource::Own)
+    }
+}
+
+/// The place that `traceparent` names. Its parent is one of Langfuse's where the SDK's claim (`langfuse_trace_id`) says so.
+fn joined(resolver: &Resolver<'_>) -> Option<Identity> {
+    let parent = resolver.parent(Known::Traceparent).and_then(trace_context::traceparent)?;
+    let claimed = resolver.baggage().get("langfuse_trace_id") == Some(&format!("{:?}", parent.trace));
+    let mut identity = placed(resolver, parent, IdentitySource::Traceparent);
+    identity.is_app_root &= !claimed;
+    identity.state = trace_context::tracestate(resolver.all(Known::Tracestate));
+    Some(identity)
+}
+
+fn b3(resolver: &Resolver<'_>) -> Option<Identity> {
+    let several = || {
+        let trace = resolver.parent(Known::XB3Traceid)?;
+        trace_context::b3_ids(trace, resolver.parent(Known::XB3Spanid))
+    };
+    let parent = resolver.parent(Known::B3).and_then(trace_context::b3).or_else(several)?;
+    Some(placed(resolver, parent, IdentitySource::B3))
+}
+
+fn placed(resolver: &Resolver<'_>, parent: Parent, source: IdentitySource) -> Identity {
+    let is_app_root = resolver.rules().parent != ParentMode::Trust && parent.span.is_some();
+    Identity { is_app_root, ..Identity::of(parent.trace, parent.span, source) }
+}
+
+/// All calls of one turn of an agent are one trace.
+fn turn(resolver: &Resolver<'_>) -> Option<Identity> {
+    let agent = resolver.agent()?;
+    let (session, turn) = (agent.session.as_deref().unwrap_or_default(), agent.turn.as_deref()?);
+    let seed = format!("{}:{session}:{turn}", agent.name);
+    Some(Identity::of(TraceId(hashed(&seed)), None, IdentitySource::Turn))
+}
+
+/// A request id that has the shape of a trace id: what a gateway makes for each request.
+fn request_id(resolver: &Resolver<'_>) -> Option<Identity> {
+    let trace = hex_or_uuid(resolver.parent(Known::XRequestId)?)?;
+    Some(Identity::of(TraceId(trace), None, IdentitySource::RequestId))
+}
+
+/// The trace id that `text` is, or that Langfuse's SDKs make of it (`create_trace_id(seed=…)`).
+fn seeded(text: &str) -> TraceId {
+    TraceId(hex_or_uuid(text).unwrap_or_else(|| hashed(text)))
+}
+
+/// 32 hexadecimal digits, also with the dashes of a UUID.
+fn hex_or_uuid(text: &str) -> Option<[u8; 16]> {
+    let text = text.to_ascii_lowercase();
+    let is_uuid = text.len() == 36 && [8, 13, 18, 23].iter().all(|at| text.as_bytes().get(*at) == Some(&b'-'));
+    if is_uuid { id(&text.replace('-', "")) } else { id(&text) }
+}
+
+/// The beginning of the SHA-256 of `seed`.
+fn hashed<const N: usize>(seed: &str) -> [u8; N] {
+    let mut hash = Sha256::new();
+    hash.update(seed.as_bytes());
+    hash.finish().first_chunk().copied().unwrap_or([1; N])
+}

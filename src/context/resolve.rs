@@ -1,0 +1,273 @@
+//! What a call's context is, now that all that may say something of it is known: each field asks its sources in their
+//! order, and the first usable answer counts.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use super::agent::{Agent, ClaudeUser};
+use super::baggage::Baggage;
+use super::gathered::{Contradiction, Gathered};
+use super::names::Known;
+use super::rules::{Field, Listed, ParentMode, Rules, Teller, TrustCaller};
+use super::source::Source;
+use super::value;
+use super::{Asked, Surroundings};
+use crate::json::Value;
+
+/// See the module's documentation.
+pub(super) struct Resolver<'a> {
+    rules: &'a Rules,
+    gathered: &'a Gathered,
+    surroundings: Surroundings,
+    baggage: Baggage,
+    /// Values of [`Rules::members`].
+    body: Vec<Value<'a>>,
+    agent: Option<Agent>,
+    claims: Value<'a>,
+    dropped: Cell<u32>,
+}
+
+/// What a source has, before it is judged.
+pub(super) enum Raw<'a> {
+    /// A text.
+    Text(Cow<'a, str>),
+    /// JSON of a body, a claim or a header.
+    Json(Value<'a>),
+}
+
+impl Raw<'_> {
+    /// As the text of a scalar.
+    fn scalar(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.clone().into_owned()),
+            Self::Json(json) => value::scalar(*json),
+        }
+    }
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(asked: &Asked<'a>) -> Self {
+        let Asked { rules, gathered, document, surroundings, .. } = *asked;
+        let body: Vec<Value<'a>> = rules.members.iter().map(|member| document.value(member)).collect();
+        let claims = rules.headers.token().and_then(|slot| gathered.one(slot).ok().flatten());
+        let mut resolver = Self {
+            rules,
+            gathered,
+            surroundings,
+            baggage: Baggage::new(gathered.all(Known::Baggage as usize).map(|(_, value)| value)),
+            body,
+            agent: None,
+            claims: claims.and_then(Value::parse).unwrap_or_default(),
+            dropped: Cell::new(0),
+        };
+        if resolver.callers_count() {
+            let member = |number| resolver.body.get(number).copied().unwrap_or_default();
+            resolver.agent = Agent::of(gathered, member(0), member(1));
+        } else {
+            resolver.baggage = Baggage::default();
+        }
+        resolver
+    }
+
+    pub(super) fn rules(&self) -> &'a Rules {
+        self.rules
+    }
+
+    pub(super) fn baggage(&self) -> &Baggage {
+        &self.baggage
+    }
+
+    pub(super) fn agent(&self) -> Option<&Agent> {
+        self.agent.as_ref()
+    }
+
+    pub(super) fn known(&self, header: Known) -> Option<&'a str> {
+        self.gathered.known(header)
+    }
+
+    pub(super) fn all(&self, header: Known) -> impl Iterator<Item = &'a [u8]> {
+        self.gathered.all(header as usize).map(|(_, value)| value)
+    }
+
+    /// Values that were there and are not used because they cannot be.
+    pub(super) fn dropped(&self) -> u32 {
+        self.dropped.get() + self.baggage.dropped + self.gathered.dropped
+    }
+
+    fn drop_value<T>(&self) -> Option<T> {
+        self.dropped.set(self.dropped.get().saturating_add(1));
+        None
+    }
+
+    pub(super) fn count_dropped(&self, count: u32) {
+        self.dropped.set(self.dropped.get().saturating_add(count));
+    }
+
+    /// A header of another tracer, where such headers count.
+    pub(super) fn parent(&self, header: Known) -> Option<&'a str> {
+        let counts = match self.rules.parent {
+            ParentMode::Ignore => false,
+            ParentMode::Trust => true,
+            ParentMode::Auto => self.callers_count(),
+        };
+        self.known(header).filter(|_| counts)
+    }
+
+    /// What callers say of themselves counts.
+    fn callers_count(&self) -> bool {
+        match self.rules.trust {
+            TrustCaller::All => true,
+            TrustCaller::None => false,
+            TrustCaller::Authenticated => self.is_authenticated(),
+        }
+    }
+
+    /// The gateway has found out who calls.
+    fn is_authenticated(&self) -> bool {
+        let consumer = [Known::XConsumerId, Known::XCredentialIdentifier, Known::XAuthenticatedUserid];
+        let is_anonymous = self.known(Known::XAnonymousConsumer) == Some("true");
+        let by_kong = self.surroundings.is_kong
+            && !is_anonymous
+            && consumer.into_iter().any(|header| self.known(header).is_some());
+        by_kong || self.surroundings.has_peer || self.has_claims()
+    }
+
+    fn has_claims(&self) -> bool {
+        let is_sub = |at: &&Listed| matches!(at.source, Source::Claim(_));
+        let claimed = |at: &Listed| self.gathered.all(at.slot).next().is_some();
+        let in_metadata = self.rules.headers.token().is_none();
+        self.claims.is_object() || (in_metadata && self.rules.sources(Field::User).iter().filter(is_sub).any(claimed))
+    }
+
+    /// The source may be asked.
+    fn counts(&self, listed: &Listed) -> bool {
+        match listed.teller {
+            Teller::Gateway => true,
+            Teller::Consumer if self.surroundings.is_kong => true,
+            Teller::Consumer | Teller::Caller => self.callers_count(),
+        }
+    }
+
+    /// What a source has; what it has and cannot be read is counted.
+    pub(super) fn raw(&self, listed: &'a Listed) -> Option<Raw<'a>> {
+        if !self.counts(listed) {
+            return None;
+        }
+        match &listed.source {
+            Source::Header(name, path) => self.header(listed.slot, name, path),
+            Source::Property(_) => self.text(listed.slot).map(Raw::Text),
+            Source::Claim(_) if listed.slot > 0 => self.text(listed.slot).map(Raw::Text),
+            Source::Claim(path) => json(self.claims.at(path)),
+            Source::Baggage(key) => self.baggage.get(key).map(|text| Raw::Text(text.to_owned().into())),
+            Source::Body(_, path) => json(self.body.get(listed.slot).copied().unwrap_or_default().at(path)),
+            Source::Constant(text) => Some(Raw::Text(text.as_str().into())),
+            Source::Agent => self.agent.as_ref()?.session().map(|session| Raw::Text(session.into())),
+            Source::Headers(_) | Source::Baggages(_) => None,
+        }
+    }
+
+    fn header(&self, slot: usize, name: &str, path: &str) -> Option<Raw<'a>> {
+        let text = self.text(slot)?;
+        if path.is_empty() {
+            return decoded(name, text).map(Raw::Text).or_else(|| self.drop_value());
+        }
+        let Cow::Borrowed(text) = text else { return None };
+        match Value::check(text) {
+            Ok(value) => json(value.at(path)),
+            Err(_) => self.drop_value(),
+        }
+    }
+
+    /// The text of a slot, if it has one and no other.
+    fn text(&self, slot: usize) -> Option<Cow<'a, str>> {
+        match self.gathered.one(slot) {
+            Ok(None) => None,
+            Ok(Some(value)) => std::str::from_utf8(value).ok().map(Cow::Borrowed).or_else(|| self.drop_value()),
+            Err(Contradiction) => self.drop_value(),
+        }
+    }
+
+    /// All values of a header, where a list may go over several.
+    pub(super) fn texts(&self, slot: usize) -> Vec<&'a str> {
+        let texts = self.gathered.all(slot).map(|(_, value)| std::str::from_utf8(value).ok());
+        texts.filter_map(|text| text.or_else(|| self.drop_value())).collect()
+    }
+
+    /// Names behind a beginning, and values.
+    pub(super) fn below(&self, slot: usize) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.gathered.all(slot)
+    }
+
+    /// The value of a field.
+    pub(super) fn field(&self, field: Field) -> Option<String> {
+        self.found(field).map(|(text, _)| text)
+    }
+
+    /// The value of a field, and its source.
+    pub(super) fn found(&self, field: Field) -> Option<(String, &'a Listed)> {
+        self.rules.sources(field).iter().find_map(|listed| {
+            let raw = self.raw(listed)?;
+            let text = candidate(field, listed, &raw)?;
+            let usable = usable(field, &text).or_else(|| self.drop_value())?;
+            Some((usable, listed))
+        })
+    }
+
+    /// Whether a source may be asked, for what reads it by itself.
+    pub(super) fn may_ask(&self, listed: &Listed) -> bool {
+        self.counts(listed)
+    }
+}
+
+fn json(value: Value<'_>) -> Option<Raw<'_>> {
+    value.something().map(Raw::Json)
+}
+
+/// Langfuse's headers are percent-encoded, and those of Open WebUI where they hold more than ASCII.
+fn decoded<'a>(name: &str, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
+    if !text.contains('%') {
+        return Some(text);
+    }
+    if name.starts_with("langfuse-") && !is_list(name) {
+        return value::percent_decoded(&text, false).map(Cow::Owned);
+    }
+    if name.starts_with("x-openwebui-") {
+        return Some(value::percent_decoded(&text, false).map_or(text, Cow::Owned));
+    }
+    Some(text)
+}
+
+/// Lists are taken apart before they are decoded.
+pub(super) fn is_list(name: &str) -> bool {
+    matches!(name, "langfuse-tags" | "langfuse-metadata")
+}
+
+/// The text that may become the field's value.
+fn candidate(field: Field, listed: &Listed, raw: &Raw<'_>) -> Option<String> {
+    match (field, raw) {
+        (Field::User, Raw::Json(user)) if user.is_object() => {
+            // Open WebUI's `user` is an object.
+            ["id", "user_id", "email", "name"].iter().find_map(|key| value::scalar(user.get(key)))
+        }
+        (Field::User, Raw::Json(json)) if matches!(&listed.source, Source::Body(_, path) if path == "user_id") => {
+            let text = value::scalar(*json)?;
+            match ClaudeUser::of(&text) {
+                Some(claude) => claude.user,
+                None => Some(text),
+            }
+        }
+        _ => raw.scalar(),
+    }
+}
+
+/// The text, if it may be the field's value.
+fn usable(field: Field, text: &str) -> Option<String> {
+    match field {
+        Field::TraceName | Field::ObservationName | Field::PromptName => value::name(text),
+        Field::Environment => crate::config::environment_name(text),
+        Field::PromptVersion => {
+            text.trim().parse::<u16>().ok().filter(|version| *version > 0).map(|_| text.trim().to_owned())
+        }
+        _ => value::identity(text),
+    }
+}
