@@ -35,6 +35,11 @@ impl Baggage {
         Some((percent_decoded(key.trim(), true)?, percent_decoded(value.trim(), true)?))
     }
 
+    /// There is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The value of a key; of several, the last, as the SDKs have it.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.entries.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())

@@ -26,14 +26,15 @@ struct Kept {
 pub struct Gathered {
     text: Vec<u8>,
     kept: Vec<Kept>,
+    /// A bit for each slot that may have a value: most have none, and are asked for.
+    present: u64,
     /// Values that were too many or too long.
     pub(super) dropped: u32,
 }
 
-/// One of the headers that Langfuse's gateway bounds together.
-fn is_langfuse(name: &[u8]) -> bool {
-    let begins = name.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"langfuse-"));
-    begins || [&b"traceparent"[..], b"tracestate", b"baggage"].iter().any(|known| name.eq_ignore_ascii_case(known))
+/// The slot's bit in [`Gathered::present`]; some share one.
+fn bit(slot: usize) -> u64 {
+    1 << (slot % 64)
 }
 
 impl Gathered {
@@ -41,16 +42,20 @@ impl Gathered {
     #[must_use]
     pub fn new(rules: &Rules, headers: &[Header<'_>], property: &dyn Fn(&[&str]) -> Option<Vec<u8>>) -> Self {
         let mut gathered = Self::default();
-        let langfuse: usize = headers.iter().filter(|(name, _)| is_langfuse(name)).map(|(_, value)| value.len()).sum();
+        let mut langfuse = 0;
         for (name, value) in headers {
             let Some((slot, prefix)) = rules.headers.find(name) else { continue };
-            if langfuse > LANGFUSE_MAX && is_langfuse(name) {
-                gathered.dropped += 1;
-            } else if rules.headers.token() == Some(slot) {
+            if rules.headers.is_langfuse(slot) {
+                langfuse += value.len();
+            }
+            if rules.headers.token() == Some(slot) {
                 jwt::payload(value).iter().for_each(|payload| gathered.keep(slot, b"", payload));
             } else {
                 gathered.keep(slot, prefix.and_then(|len| name.get(len..)).unwrap_or_default(), value);
             }
+        }
+        if langfuse > LANGFUSE_MAX {
+            gathered.forget(|slot| rules.headers.is_langfuse(slot));
         }
         for (number, path) in rules.properties.iter().enumerate() {
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -68,9 +73,21 @@ impl Gathered {
             self.dropped += 1;
             return;
         }
+        self.present |= bit(slot);
         self.text.extend_from_slice(rest);
         self.text.extend_from_slice(value);
         self.kept.push(Kept { slot, rest: start..start + rest.len(), value: start + rest.len()..end });
+    }
+
+    fn forget(&mut self, is_forgotten: impl Fn(usize) -> bool) {
+        let before = self.kept.len();
+        self.kept.retain(|kept| !is_forgotten(kept.slot));
+        self.dropped += u32::try_from(before - self.kept.len()).unwrap_or(u32::MAX);
+    }
+
+    /// The slot may have a value.
+    pub(super) fn may_have(&self, slot: usize) -> bool {
+        self.present & bit(slot) != 0
     }
 
     /// Values of a slot in wire order, with the rest of their headers' names.

@@ -58,11 +58,14 @@ pub(super) struct Names {
     prefixes: Vec<(String, usize)>,
     /// By first letter: a bit for each length that a name has, the last for all beginnings.
     shapes: [u64; 27],
-    slots: usize,
+    /// By slot: it is one of the headers that Langfuse's gateway bounds together.
+    langfuse: Vec<bool>,
     /// The header that holds a JWT, which is gathered as its payload alone.
     token: Option<usize>,
 }
 
+/// Headers that Langfuse's gateway bounds together with those that begin with `langfuse-`.
+const LANGFUSE: [&str; 3] = ["traceparent", "tracestate", "baggage"];
 /// The bit of beginnings; names are shorter.
 const PREFIXES: u32 = 63;
 /// Bytes of the longest name.
@@ -71,7 +74,7 @@ const LONGEST: usize = 62;
 impl Names {
     /// Those that are read in any case.
     pub(super) fn new() -> Self {
-        let mut names = Self { exact: Vec::new(), prefixes: Vec::new(), shapes: [0; 27], slots: 0, token: None };
+        let mut names = Self { exact: Vec::new(), prefixes: Vec::new(), shapes: [0; 27], langfuse: Vec::new(), token: None };
         for name in KNOWN {
             names.add(name);
         }
@@ -105,6 +108,11 @@ impl Names {
         self.token = Some(self.add(name));
     }
 
+    /// The slot is of a header that Langfuse's gateway bounds together with others.
+    pub(super) fn is_langfuse(&self, slot: usize) -> bool {
+        self.langfuse.get(slot).copied().unwrap_or_default()
+    }
+
     /// The slot of the header that holds a JWT.
     pub(super) fn token(&self) -> Option<usize> {
         self.token
@@ -114,8 +122,8 @@ impl Names {
         if let Some(shape) = self.shapes.get_mut(letter(name)) {
             *shape |= 1 << bit;
         }
-        self.slots += 1;
-        self.slots - 1
+        self.langfuse.push(name.starts_with(b"langfuse-") || LANGFUSE.iter().any(|known| known.as_bytes() == name));
+        self.langfuse.len() - 1
     }
 
     /// The slot of the header `name`, written in any case, and how many bytes of it are a beginning that is known.

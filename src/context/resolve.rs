@@ -12,7 +12,7 @@ use super::rules::{Field, Listed, ParentMode, Rules, Teller, TrustCaller};
 use super::source::Source;
 use super::value;
 use super::{Asked, Surroundings};
-use crate::json::Value;
+use crate::json::{Document, Value};
 
 /// See the module's documentation.
 pub(super) struct Resolver<'a> {
@@ -24,6 +24,8 @@ pub(super) struct Resolver<'a> {
     body: Vec<Value<'a>>,
     agent: Option<Agent>,
     claims: Value<'a>,
+    /// What callers say of themselves counts.
+    callers_count: bool,
     dropped: Cell<u32>,
 }
 
@@ -48,19 +50,20 @@ impl Raw<'_> {
 impl<'a> Resolver<'a> {
     pub(super) fn new(asked: &Asked<'a>) -> Self {
         let Asked { rules, gathered, document, surroundings, .. } = *asked;
-        let body: Vec<Value<'a>> = rules.members.iter().map(|member| document.value(member)).collect();
         let claims = rules.headers.token().and_then(|slot| gathered.one(slot).ok().flatten());
         let mut resolver = Self {
             rules,
             gathered,
             surroundings,
             baggage: Baggage::new(gathered.all(Known::Baggage as usize).map(|(_, value)| value)),
-            body,
+            body: body(rules, document),
             agent: None,
             claims: claims.and_then(Value::parse).unwrap_or_default(),
+            callers_count: true,
             dropped: Cell::new(0),
         };
-        if resolver.callers_count() {
+        resolver.callers_count = resolver.do_callers_count();
+        if resolver.callers_count {
             let member = |number| resolver.body.get(number).copied().unwrap_or_default();
             resolver.agent = Agent::of(gathered, member(0), member(1));
         } else {
@@ -108,13 +111,13 @@ impl<'a> Resolver<'a> {
         let counts = match self.rules.parent {
             ParentMode::Ignore => false,
             ParentMode::Trust => true,
-            ParentMode::Auto => self.callers_count(),
+            ParentMode::Auto => self.callers_count,
         };
         self.known(header).filter(|_| counts)
     }
 
     /// What callers say of themselves counts.
-    fn callers_count(&self) -> bool {
+    fn do_callers_count(&self) -> bool {
         match self.rules.trust {
             TrustCaller::All => true,
             TrustCaller::None => false,
@@ -144,13 +147,13 @@ impl<'a> Resolver<'a> {
         match listed.teller {
             Teller::Gateway => true,
             Teller::Consumer if self.surroundings.is_kong => true,
-            Teller::Consumer | Teller::Caller => self.callers_count(),
+            Teller::Consumer | Teller::Caller => self.callers_count,
         }
     }
 
     /// What a source has; what it has and cannot be read is counted.
     pub(super) fn raw(&self, listed: &'a Listed) -> Option<Raw<'a>> {
-        if !self.counts(listed) {
+        if !self.may_have(listed) || !self.counts(listed) {
             return None;
         }
         match &listed.source {
@@ -163,6 +166,16 @@ impl<'a> Resolver<'a> {
             Source::Constant(text) => Some(Raw::Text(text.as_str().into())),
             Source::Agent => self.agent.as_ref()?.session().map(|session| Raw::Text(session.into())),
             Source::Headers(_) | Source::Baggages(_) => None,
+        }
+    }
+
+    /// The source may have something: most have nothing, in most calls.
+    fn may_have(&self, listed: &Listed) -> bool {
+        match &listed.source {
+            Source::Header(..) | Source::Property(_) => self.gathered.may_have(listed.slot),
+            Source::Baggage(_) | Source::Baggages(_) => !self.baggage.is_empty(),
+            Source::Body(..) => self.body.get(listed.slot).is_some_and(|value| !value.is_nothing()),
+            _ => true,
         }
     }
 
@@ -217,6 +230,18 @@ impl<'a> Resolver<'a> {
     pub(super) fn may_ask(&self, listed: &Listed) -> bool {
         self.counts(listed)
     }
+}
+
+/// Values of [`Rules::members`], of several of one name the last.
+fn body<'a>(rules: &Rules, document: &'a Document) -> Vec<Value<'a>> {
+    let mut values = vec![Value::ABSENT; rules.members.len()];
+    for member in document.members().filter(|member| member.complete) {
+        let place = rules.members.iter().position(|name| name.as_bytes() == member.key);
+        if let Some(value) = place.and_then(|place| values.get_mut(place)) {
+            *value = Value::parse(member.value).unwrap_or_default();
+        }
+    }
+    values
 }
 
 fn json(value: Value<'_>) -> Option<Raw<'_>> {
