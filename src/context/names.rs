@@ -74,7 +74,8 @@ const LONGEST: usize = 62;
 impl Names {
     /// Those that are read in any case.
     pub(super) fn new() -> Self {
-        let mut names = Self { exact: Vec::new(), prefixes: Vec::new(), shapes: [0; 27], langfuse: Vec::new(), token: None };
+        let mut names =
+            Self { exact: Vec::new(), prefixes: Vec::new(), shapes: [0; 27], langfuse: Vec::new(), token: None };
         for name in KNOWN {
             names.add(name);
         }

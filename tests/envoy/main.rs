@@ -16,6 +16,7 @@ mod bad_input;
 mod calls;
 mod cassettes;
 mod configuration;
+mod context;
 #[path = "../support/expectation.rs"]
 mod expectation;
 mod export;

@@ -14,6 +14,7 @@
 
 mod answers;
 mod cassettes;
+mod context;
 mod exchanges;
 #[path = "../support/expectation.rs"]
 mod expectation;

@@ -119,10 +119,11 @@ pub(super) fn value(guest: &mut Guest<'_>, arguments: &Arguments<'_>) -> Result<
 /// Any change of a header: a tap has no business here, so this is harm and is not carried out.
 pub(super) fn change(guest: &mut Guest<'_>, arguments: &Arguments<'_>) -> Result<u32, Error> {
     let kind = arguments.u32(0);
+    let name = guest.read_text(arguments.u32(1), arguments.u32(2))?;
     let mut state = guest.state_mut();
     match state.stream_mut().filter(|_| kind <= RESPONSE + 1) {
         Some(stream) => {
-            stream.harm.push(format!("the filter changed headers of map {kind}"));
+            stream.harm.push(format!("the filter changed {name} of map {kind}"));
             Ok(status::OK)
         }
         None => Ok(status::BAD_ARGUMENT),
