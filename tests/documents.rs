@@ -59,6 +59,20 @@ fn check_or_write(name: &str, wanted: &str) {
     }
 }
 
+fn table_of_sources() -> String {
+    let mut table = "| field | sources, best first |\n|---|---|\n".to_owned();
+    for (field, sources) in ai_tracing::context::documentation() {
+        let sources: Vec<String> = sources.iter().map(|source| format!("`{source}`")).collect();
+        table.push_str(&format!("| {field} | {} |\n", sources.join(", ")));
+    }
+    table
+}
+
+#[test]
+fn the_table_of_sources_is_that_of_the_code() {
+    check_or_write("docs/context.md", &table_of_sources());
+}
+
 #[test]
 fn the_readmes_table_of_keys_is_that_of_the_code() {
     check_or_write("README.md", &configuration_table());
@@ -73,7 +87,7 @@ fn the_table_of_apis_is_that_of_the_code() {
 #[test]
 fn every_configuration_in_the_documents_is_valid() {
     let mut seen = 0;
-    for name in ["README.md", "docs/apis.md", "docs/migration.md"] {
+    for name in ["README.md", "docs/apis.md", "docs/context.md", "docs/migration.md"] {
         let (_, text) = read(name);
         for block in text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             if block.contains("langfuse_enabled") {

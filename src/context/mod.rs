@@ -32,6 +32,24 @@ pub use source::{Source, SourceError};
 use crate::json::Document;
 use crate::trace::TraceId;
 use resolve::Resolver;
+use rules::Listed;
+
+/// Each field (`tags` and `metadata KEY` too) and the sources that it has where the configuration names none, best first.
+#[cfg(not(target_family = "wasm"))]
+#[must_use]
+pub fn documentation() -> Vec<(String, Vec<&'static str>)> {
+    let mut fields: Vec<(String, Vec<&'static str>)> =
+        Field::ALL.iter().map(|field| (field.name().to_owned(), defaults::sources(*field).to_vec())).collect();
+    fields.push(("tags".to_owned(), defaults::TAGS.to_vec()));
+    for (key, source) in defaults::METADATA {
+        let name = if key == "*" { "metadata, all keys".to_owned() } else { format!("metadata `{key}`") };
+        match fields.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sources)) => sources.push(source),
+            None => fields.push((name, vec![source])),
+        }
+    }
+    fields
+}
 
 /// What is known of the gateway that the call passes through.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +91,24 @@ impl Context {
     }
 
     fn take_fields(&mut self, resolver: &Resolver<'_>) {
-        for (field, slot) in Field::ALL.into_iter().zip(&mut self.fields) {
-            if let Some((text, _from)) = resolver.found(field) {
-                #[cfg(not(target_family = "wasm"))]
-                self.sources.push((field.name().to_owned(), _from.source.to_string()));
-                *slot = Some(text);
-            }
+        for field in Field::ALL {
+            let found = match field {
+                Field::PromptName | Field::PromptVersion => None,
+                _ => resolver.found(field),
+            };
+            self.take(field, found);
         }
+        if let Some((name, version)) = resolver.prompt() {
+            self.take(Field::PromptName, Some(name));
+            self.take(Field::PromptVersion, Some(version));
+        }
+    }
+
+    fn take(&mut self, field: Field, found: Option<(String, &Listed)>) {
+        let (Some(slot), Some((text, _from))) = (self.fields.get_mut(field as usize), found) else { return };
+        #[cfg(not(target_family = "wasm"))]
+        self.sources.push((field.name().to_owned(), _from.source.to_string()));
+        *slot = Some(text);
     }
 
     fn take_tags(&mut self, resolver: &Resolver<'_>) {

@@ -218,11 +218,23 @@ impl<'a> Resolver<'a> {
 
     /// The value of a field, and its source.
     pub(super) fn found(&self, field: Field) -> Option<(String, &'a Listed)> {
-        self.rules.sources(field).iter().find_map(|listed| {
-            let raw = self.raw(listed)?;
-            let text = candidate(field, listed, &raw)?;
-            let usable = usable(field, &text).or_else(|| self.drop_value())?;
-            Some((usable, listed))
+        self.rules.sources(field).iter().find_map(|listed| self.from(field, listed))
+    }
+
+    fn from(&self, field: Field, listed: &'a Listed) -> Option<(String, &'a Listed)> {
+        let raw = self.raw(listed)?;
+        let text = candidate(field, listed, &raw)?;
+        let usable = usable(field, &text).or_else(|| self.drop_value())?;
+        Some((usable, listed))
+    }
+
+    /// Name and version of the prompt: both from the same place of their lists. One's name has nothing to do with
+    /// another's version.
+    pub(super) fn prompt(&self) -> Option<((String, &'a Listed), (String, &'a Listed))> {
+        let [names, versions] = [Field::PromptName, Field::PromptVersion].map(|field| self.rules.sources(field));
+        names.iter().zip(versions).find_map(|(name, version)| {
+            let (name, version) = (self.from(Field::PromptName, name), self.from(Field::PromptVersion, version));
+            Some((name?, version?))
         })
     }
 

@@ -103,6 +103,12 @@ fn each_source_counts_before_those_behind_it() {
             let (mut headers, mut body) = (Vec::new(), json!({}));
             for (number, source) in sources.iter().enumerate().skip(first) {
                 put(source, &format!("{}", number + 1), &mut headers, &mut body);
+                // Of a prompt, name and version go together.
+                if field == Field::PromptName {
+                    put(defaults::sources(Field::PromptVersion)[number], "1", &mut headers, &mut body);
+                } else if field == Field::PromptVersion {
+                    put(defaults::sources(Field::PromptName)[number], "p", &mut headers, &mut body);
+                }
             }
             let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             let context = Call { headers, body, ..Call::default() }.context();
@@ -283,6 +289,8 @@ fn what_became_a_field_is_not_said_twice() {
     let context = with_body(body).context();
     assert_eq!(metadata(&context), [("kept", "k"), ("note", "z"), ("trace_name", "other")]);
     assert_eq!(context.prompt(), Some(("p", 2)));
+    let of_two = with_headers(&[("langfuse-prompt-name", "a"), ("baggage", "langfuse_prompt_version=2")]);
+    assert_eq!(of_two.context().prompt(), None, "the version of another prompt");
     let odd = with_body(json!({"metadata": {"prompt": {"name": "p", "version": "two"}}})).context();
     assert_eq!((odd.prompt(), odd.dropped), (None, 1));
 }
