@@ -22,6 +22,7 @@ smoke: ## try a running gateway with the filter: make smoke BASE_URL=http://loca
 	@tests/kong/smoke.sh "$(BASE_URL)"
 
 test: build ## all tests: the core natively, the module in a real Envoy
+	@scripts/setup sdk
 	$(CARGO) test --locked --workspace
 
 fuzz: setup ## ten minutes of each fuzz target (FUZZ_TARGETS, FUZZ_SECONDS, FUZZ_JOBS: see scripts/fuzz)

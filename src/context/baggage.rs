@@ -6,11 +6,15 @@ use super::value::percent_decoded;
 
 /// Entries that are looked at (the limit of Langfuse's gateway).
 const ENTRIES_MAX: usize = 64;
+/// The key of the claim of Langfuse's SDKs that a trace is theirs.
+const CLAIM: &str = "langfuse_trace_id";
 
 /// Keys and values, decoded; entries that are broken are left out.
 #[derive(Debug, Default)]
 pub(super) struct Baggage {
     entries: Vec<(String, String)>,
+    /// Langfuse's SDKs write it last, so it is found also behind the others.
+    claim: Option<String>,
     /// Entries that are broken or too many.
     pub dropped: u32,
 }
@@ -21,9 +25,10 @@ impl Baggage {
         let mut baggage = Self::default();
         let entries = headers.flat_map(|value| value.split(|byte| *byte == b','));
         for entry in entries.filter(|entry| !entry.trim_ascii().is_empty()) {
-            match Self::entry(entry).filter(|_| baggage.entries.len() < ENTRIES_MAX) {
-                Some(entry) => baggage.entries.push(entry),
-                None => baggage.dropped += 1,
+            match Self::entry(entry) {
+                Some((key, trace)) if key == CLAIM => baggage.claim = Some(trace),
+                Some(entry) if baggage.entries.len() < ENTRIES_MAX => baggage.entries.push(entry),
+                _ => baggage.dropped += 1,
             }
         }
         baggage
@@ -33,6 +38,11 @@ impl Baggage {
         let entry = std::str::from_utf8(entry).ok()?;
         let (key, value) = entry.split(';').next()?.split_once('=')?;
         Some((percent_decoded(key.trim(), true)?, percent_decoded(value.trim(), true)?))
+    }
+
+    /// The trace that Langfuse's SDK says it has the parent of.
+    pub(super) fn claimed_trace(&self) -> Option<&str> {
+        self.claim.as_deref()
     }
 
     /// There is none.
@@ -70,5 +80,7 @@ mod tests {
         let entries: Vec<String> = (0..ENTRIES_MAX + 5).map(|number| format!("k{number}=v")).collect();
         let baggage = Baggage::new([entries.join(",").as_bytes()].into_iter());
         assert_eq!((baggage.entries.len(), baggage.dropped), (ENTRIES_MAX, 5));
+        let with_claim = entries.join(",") + ",langfuse_trace_id=t";
+        assert_eq!(Baggage::new([with_claim.as_bytes()].into_iter()).claimed_trace(), Some("t"));
     }
 }

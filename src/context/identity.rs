@@ -103,7 +103,7 @@ impl Identity {
 /// The place that `traceparent` names. Its parent is one of Langfuse's where the SDK's claim (`langfuse_trace_id`) says so.
 fn joined(resolver: &Resolver<'_>) -> Option<Identity> {
     let parent = resolver.parent(Known::Traceparent).and_then(trace_context::traceparent)?;
-    let claimed = resolver.baggage().get("langfuse_trace_id") == Some(&format!("{:?}", parent.trace));
+    let claimed = resolver.baggage().claimed_trace() == Some(&format!("{:?}", parent.trace));
     let mut identity = placed(resolver, parent, IdentitySource::Traceparent);
     identity.is_app_root &= !claimed;
     identity.state = trace_context::tracestate(resolver.all(Known::Tracestate));

@@ -39,6 +39,13 @@ const FIELDS: [(&str, Field); 17] = [
 /// Keys of objects that say nothing by themselves: tags are tags, prompts are linked, and agents have metadata of their own.
 const ELSEWHERE: [&str; 4] = ["tags", "langfuse_prompt", "langfuse_prompt_name", "langfuse_prompt_version"];
 
+/// The text that a JSON string in baggage stands for: Langfuse's SDK 5 writes all metadata there as JSON. A text that would
+/// read as JSON of another type (`"123"`) keeps its quotes, by which Langfuse tells it from a number.
+fn plain_text(value: &str) -> Cow<'_, str> {
+    let text = Value::check(value).ok().and_then(Value::text);
+    text.filter(|text| Value::check(text).is_err()).unwrap_or(Cow::Borrowed(value))
+}
+
 /// See the module's documentation.
 pub(super) struct Collected<'r, 'a> {
     resolver: &'r Resolver<'a>,
@@ -125,8 +132,7 @@ impl<'r, 'a> Collected<'r, 'a> {
             let is = |listed: &Listed| matches!(&listed.source, Source::Baggage(name) if name.strip_prefix(prefix) == Some(key));
             Field::ALL.iter().any(|field| self.resolver.rules().sources(*field).iter().any(is))
         };
-        let other =
-            |key: &str| prefix == "langfuse_" && (key.starts_with("metadata_") || matches!(key, "tags" | "trace_id"));
+        let other = |key: &str| prefix == "langfuse_" && (key.starts_with("metadata_") || key == "tags");
         let entries: Vec<(String, String)> = self
             .resolver
             .baggage()
@@ -134,7 +140,7 @@ impl<'r, 'a> Collected<'r, 'a> {
             .filter(|(key, _)| !known(key) && !other(key))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        entries.iter().for_each(|(key, value)| self.text(key, value));
+        entries.iter().for_each(|(key, value)| self.text(key, &plain_text(value)));
     }
 
     fn pairs_or_json(&mut self, text: &str) {

@@ -29,6 +29,9 @@ pub(super) struct Resolver<'a> {
     dropped: Cell<u32>,
 }
 
+/// A value and its source.
+pub(super) type Found<'a> = (String, &'a Listed);
+
 /// What a source has, before it is judged.
 pub(super) enum Raw<'a> {
     /// A text.
@@ -217,11 +220,11 @@ impl<'a> Resolver<'a> {
     }
 
     /// The value of a field, and its source.
-    pub(super) fn found(&self, field: Field) -> Option<(String, &'a Listed)> {
+    pub(super) fn found(&self, field: Field) -> Option<Found<'a>> {
         self.rules.sources(field).iter().find_map(|listed| self.from(field, listed))
     }
 
-    fn from(&self, field: Field, listed: &'a Listed) -> Option<(String, &'a Listed)> {
+    fn from(&self, field: Field, listed: &'a Listed) -> Option<Found<'a>> {
         let raw = self.raw(listed)?;
         let text = candidate(field, listed, &raw)?;
         let usable = usable(field, &text).or_else(|| self.drop_value())?;
@@ -230,7 +233,7 @@ impl<'a> Resolver<'a> {
 
     /// Name and version of the prompt: both from the same place of their lists. One's name has nothing to do with
     /// another's version.
-    pub(super) fn prompt(&self) -> Option<((String, &'a Listed), (String, &'a Listed))> {
+    pub(super) fn prompt(&self) -> Option<(Found<'a>, Found<'a>)> {
         let [names, versions] = [Field::PromptName, Field::PromptVersion].map(|field| self.rules.sources(field));
         names.iter().zip(versions).find_map(|(name, version)| {
             let (name, version) = (self.from(Field::PromptName, name), self.from(Field::PromptVersion, version));

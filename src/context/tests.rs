@@ -174,7 +174,8 @@ fn the_user_of_a_body_may_be_an_object_or_claude_codes_string() {
 /// What Langfuse's SDK for Python (langfuse 5, OpenTelemetry 1.4) puts into headers.
 const SDK_BAGGAGE: &str = "langfuse_user_id=user%2Bname+%2F+snow%E9%9B%AA,langfuse_session_id=session_a+%2B+b,\
 langfuse_tags=%5B%27plain%27%2C+%27comma%2Ctag%27%2C+%22single%27quote%22%5D,langfuse_trace_name=my+%22flow%22,\
-langfuse_metadata_team=search%2Branking,langfuse_environment=staging,langfuse_version=v2,langfuse_odd=1,\
+langfuse_metadata_team=search%2Branking,langfuse_metadata_tier=%22gold%2C+plus%22,langfuse_metadata_code=%22123%22,\
+langfuse_metadata_n=5,langfuse_environment=staging,langfuse_version=v2,langfuse_odd=1,\
 langfuse_prompt_name=greeting,langfuse_prompt_version=3,langfuse_trace_id=0af7651916cd43dd8448eb211c80319c,other=1";
 
 #[test]
@@ -184,7 +185,8 @@ fn the_baggage_of_langfuses_sdk() {
     let found = fields.map(|field| context.field(field).unwrap_or_default().to_owned());
     assert_eq!(found, ["user+name / snow\u{96ea}", "session_a + b", "my \"flow\"", "staging", "v2"]);
     assert_eq!(context.tags, ["plain", "comma,tag", "single'quote"]);
-    assert_eq!(metadata(&context), [("team", "search+ranking"), ("odd", "1")]);
+    let expected = [("n", "5"), ("code", "\"123\""), ("tier", "gold, plus"), ("team", "search+ranking"), ("odd", "1")];
+    assert_eq!(metadata(&context), expected);
     assert_eq!((context.prompt(), context.dropped), (Some(("greeting", 3)), 0));
 }
 

@@ -57,7 +57,7 @@ async fn answers_tell_the_trace_or_why_there_is_none_where_they_are_to() {
     for (request, reason) in [
         (Request { path: "/index.html".into(), ..question() }, "not_ai"),
         (Request { path: "/health".into(), ..question() }, "ignored_path"),
-        (Request { method: "GET".into(), body: Vec::new().into(), ..question() }, "method"),
+        (Request { method: "GET".into(), body: Vec::new(), ..question() }, "method"),
     ] {
         let response = rig.replay(request, answer()).await;
         assert_eq!(header(&response, "x-langfuse-trace"), Some(format!("skipped;reason={reason}")));

@@ -24,6 +24,7 @@ mod load;
 #[path = "../support/replay.rs"]
 mod replay;
 mod rig;
+mod sdk;
 mod secrets;
 mod shipped;
 mod smoke;

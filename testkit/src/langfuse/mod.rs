@@ -17,6 +17,7 @@ mod span;
 mod state;
 
 pub use behaviour::{AnswerFormat, Behaviour, ResetAt};
+use otlp::Sender;
 pub use span::Span;
 pub use state::RequestRecord;
 
@@ -34,7 +35,7 @@ pub fn read_batch(body: &[u8]) -> Result<(Vec<Span>, Vec<String>), String> {
     let spans: Vec<Span> = scopes
         .flat_map(|(resource, scope)| scope.spans.iter().map(move |one| span::from_otlp(resource, scope, one)))
         .collect();
-    let violations = spans.iter().flat_map(|span| rules::violations(span, &[])).collect();
+    let violations = spans.iter().flat_map(|span| rules::violations(span, Sender::Exporter, &[])).collect();
     Ok((spans, violations))
 }
 
@@ -55,6 +56,9 @@ pub struct StandInOptions {
     pub bind: SocketAddr,
     /// Which Langfuse to be.
     pub generation: Generation,
+    /// Whether applications with an SDK of Langfuse export here too: their requests are then told by what SDKs alone
+    /// send, and not held to the rules that are about the filter alone.
+    pub with_applications: bool,
 }
 
 /// Which endpoints take traces.
@@ -95,6 +99,7 @@ impl Default for StandInOptions {
             secret_key: "sk-lf-testkit-secret".into(),
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             generation: Generation::V4,
+            with_applications: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `POST /api/public/otel/v1/traces`: what Langfuse refuses, and the decoding of what it takes.
 
+use super::StandInOptions;
 use super::auth::Refusal;
 use super::server::Request;
 use flate2::read::GzDecoder;
@@ -9,10 +10,29 @@ use prost::Message;
 use serde_json::Value;
 use std::io::Read;
 
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// The filter, or another exporter that is no SDK of Langfuse.
+    Exporter,
+    /// An application with an SDK of Langfuse.
+    Sdk,
+}
+
+impl Sender {
+    /// Only SDKs send the public key in a header of its own.
+    fn of(request: &Request, options: &StandInOptions) -> Self {
+        let named = matches!(request.header("x-langfuse-sdk-name"), Some("python" | "javascript"));
+        let has_key = request.header("x-langfuse-public-key") == Some(&options.public_key);
+        if options.with_applications && named && has_key { Self::Sdk } else { Self::Exporter }
+    }
+}
+
 /// A batch that Langfuse would have accepted.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) resource_spans: Vec<ResourceSpans>,
+    pub(super) sender: Sender,
     /// Rules broken by the request as a whole.
     pub(super) violations: Vec<String>,
 }
@@ -36,7 +56,7 @@ impl Batch {
 }
 
 /// Decodes and checks a request in the order in which Langfuse does; authentication came before.
-pub(super) fn decode(request: &Request) -> Result<Batch, Refusal> {
+pub(super) fn decode(request: &Request, options: &StandInOptions) -> Result<Batch, Refusal> {
     let content_type = request.header("content-type").unwrap_or_default();
     let is_protobuf = content_type.contains("application/x-protobuf");
     if !is_protobuf && !content_type.contains("application/json") {
@@ -55,8 +75,9 @@ pub(super) fn decode(request: &Request) -> Result<Batch, Refusal> {
     if spans(&message.resource_spans).any(|span| span.trace_id.len() != 16 || span.span_id.len() != 8) {
         return Err(bad("Invalid OTel span: missing traceId or spanId"));
     }
-    violations.extend(header_violations(request));
-    Ok(Batch { resource_spans: message.resource_spans, violations })
+    let sender = Sender::of(request, options);
+    violations.extend(header_violations(request, sender));
+    Ok(Batch { resource_spans: message.resource_spans, sender, violations })
 }
 
 fn check_version(version: Option<&str>) -> Result<(), Refusal> {
@@ -100,11 +121,11 @@ fn number_times(value: &Value) -> Vec<String> {
     wrong.map(|span| format!("span {}: times are JSON numbers, not strings", span["name"])).collect()
 }
 
-fn header_violations(request: &Request) -> Vec<String> {
+fn header_violations(request: &Request, sender: Sender) -> Vec<String> {
     let mut violations = Vec::new();
     match request.header("x-langfuse-sdk-name") {
         None | Some("") => violations.push("request: no x-langfuse-sdk-name".to_owned()),
-        Some(name @ ("python" | "javascript")) => {
+        Some(name @ ("python" | "javascript")) if sender != Sender::Sdk => {
             violations.push(format!("request: x-langfuse-sdk-name {name} impersonates an SDK of Langfuse"));
         }
         Some(_) => {}

@@ -164,7 +164,7 @@ fn handle(request: &Request, state: &Watched<State>, options: &StandInOptions, b
 }
 
 fn traces(request: &Request, state: &Watched<State>, options: &StandInOptions, behaviour: &Behaviour) -> Answer {
-    let accepted = auth::check(request.header("authorization"), options).and_then(|()| otlp::decode(request));
+    let accepted = auth::check(request.header("authorization"), options).and_then(|()| otlp::decode(request, options));
     let mut batch = match accepted {
         Ok(batch) => batch,
         Err(refusal) => {

@@ -3,7 +3,7 @@
 use super::Generation;
 use super::behaviour::Behaviour;
 use super::ingestion::Legacy;
-use super::otlp::Batch;
+use super::otlp::{Batch, Sender};
 use super::server::Request;
 use super::span::Span;
 use super::{rules, span};
@@ -102,13 +102,19 @@ impl State {
         for resource in &batch.resource_spans {
             for scope in &resource.scope_spans {
                 for span in &scope.spans {
-                    self.store_span(resource, scope, span);
+                    self.store_span(batch.sender, resource, scope, span);
                 }
             }
         }
     }
 
-    fn store_span(&mut self, resource: &otlp::ResourceSpans, scope: &otlp::ScopeSpans, span: &otlp::Span) {
+    fn store_span(
+        &mut self,
+        sender: Sender,
+        resource: &otlp::ResourceSpans,
+        scope: &otlp::ScopeSpans,
+        span: &otlp::Span,
+    ) {
         let key = (span::hex(&span.trace_id), span::hex(&span.span_id));
         let bytes = span.encode_to_vec();
         match self.seen.entry(key) {
@@ -128,7 +134,7 @@ impl State {
             Entry::Vacant(new) => drop(new.insert(Delivered { bytes, start: span.start_time_unix_nano })),
         }
         let span = span::from_otlp(resource, scope, span);
-        self.violations.extend(rules::violations(&span, &self.forbidden));
+        self.violations.extend(rules::violations(&span, sender, &self.forbidden));
         self.spans.push(span);
     }
 

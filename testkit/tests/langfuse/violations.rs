@@ -150,6 +150,31 @@ async fn request_headers_and_scope() {
     assert!(found.iter().zip(wanted).all(|(found, wanted)| found.contains(wanted)), "{found:?}");
 }
 
+/// The violations of a request with the headers and the scope of Langfuse's SDK for Python, and with `public_key`.
+async fn of_sdk(options: StandInOptions, public_key: Option<&str>, span: Value) -> Vec<String> {
+    let langfuse = StandIn::start(options).await;
+    let mut body = export(&[span]);
+    body["resourceSpans"][0]["scopeSpans"][0]["scope"]["name"] = json!("langfuse-sdk");
+    let sdk = set_header(request(body.to_string().into()), "x-langfuse-sdk-name", Some("python"));
+    let answer = send(langfuse.addr(), set_header(sdk, "x-langfuse-public-key", public_key)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    langfuse.violations()
+}
+
+#[tokio::test]
+async fn applications_may_be_what_the_filter_may_not() {
+    let both = || StandInOptions { with_applications: true, ..Default::default() };
+    let key = Some("pk-lf-testkit");
+    assert!(of_sdk(both(), key, without("langfuse.environment")).await.is_empty());
+    let found = of_sdk(both(), key, with(text("langfuse.observation.level", "warn"))).await;
+    assert!(found.len() == 1 && found[0].contains("level"), "the other rules are for all: {found:?}");
+    for (options, key) in [(StandInOptions::default(), key), (both(), None), (both(), Some("pk-lf-another"))] {
+        let found = of_sdk(options, key, without("langfuse.environment")).await;
+        assert_eq!(found.iter().filter(|text| text.contains("impersonates")).count(), 2, "{found:?}");
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
+}
+
 /// Samples that a real Langfuse stored as intended; they live outside the repository.
 #[tokio::test]
 async fn real_samples_pass() {

@@ -1,6 +1,7 @@
 //! What the ingestion endpoint keeps: events by id, traces, and observations that wait for theirs.
 
 use super::super::behaviour::Behaviour;
+use super::super::otlp::Sender;
 use super::super::rules;
 use super::super::state::State;
 use super::{ItemError, schema, view};
@@ -77,7 +78,7 @@ fn show(state: &mut State) {
         if !state.delivered_by_ingestion(&span) {
             state.violations.push(format!("span {:?}: the same span id came again by ingestion", span.name));
         }
-        state.violations.extend(rules::violations(&span, &state.forbidden));
+        state.violations.extend(rules::violations(&span, Sender::Exporter, &state.forbidden));
         state.spans.push(span);
     }
 }

@@ -6,17 +6,16 @@ mod observation;
 mod timing;
 mod usage;
 
+use super::otlp::Sender;
 use super::span::Span;
 
 type Rule = fn(&Span) -> Vec<String>;
 
 const RULES: &[Rule] = &[
-    context::required,
     context::environment,
     context::identity,
     context::tags,
     context::keys,
-    context::scope,
     observation::kind,
     observation::level,
     observation::parameters,
@@ -27,9 +26,13 @@ const RULES: &[Rule] = &[
     usage::usage,
 ];
 
+/// What SDKs of Langfuse need not keep: they are no impersonators, and may leave out what applications do not tell them.
+const OF_EXPORTERS: &[Rule] = &[context::required, context::scope];
+
 /// All that is wrong with a span.
-pub(super) fn violations(span: &Span, forbidden: &[String]) -> Vec<String> {
-    let found = RULES.iter().flat_map(|rule| rule(span)).chain(leaks::leaks(span, forbidden));
+pub(super) fn violations(span: &Span, sender: Sender, forbidden: &[String]) -> Vec<String> {
+    let rules = RULES.iter().chain(OF_EXPORTERS.iter().filter(|_| sender == Sender::Exporter));
+    let found = rules.flat_map(|rule| rule(span)).chain(leaks::leaks(span, forbidden));
     found.map(|text| format!("span {:?}: {text}", span.name)).collect()
 }
 
