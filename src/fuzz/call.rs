@@ -71,9 +71,29 @@ fn fill<'a>(exchange: &mut Exchange<'a>, mut input: Input<'a>) {
     exchange.check(seed);
 }
 
+/// Configurations of whom to believe and where to look.
+const CONTEXTS: [&str; 4] = [
+    "{}",
+    r#"{"verified_jwt":"header:authorization","trust_caller":"authenticated","parent":"trust"}"#,
+    r#"{"trust_caller":"none","response_headers":true,"context":{"user":["header:x-a#/b","body:/a/0","default"],
+        "session":"baggage:s","tags":["header:x-t","body:/t","claim:t"],"metadata":{"m":"body:/m","*":["header:x-m-*","baggage:m-*"]}}}"#,
+    r#"{"parent":"ignore","response_headers":true,"verified_jwt":"header:x-jwt",
+        "context":{"environment":"header:x-e","trace_id":["header:x-i","default"],"metadata":{"c":"claim:/a/b"}}}"#,
+];
+
+/// The same under a configuration of the context, which the first character chooses.
+pub(super) fn context(data: &[u8]) {
+    let mut input = Input::new(data);
+    let config = input.pick(&CONTEXTS);
+    with_headers(config, input);
+}
+
 /// Headers as they are sent: those of the request and of the response, one a line, each before its body.
 pub(super) fn headers(data: &[u8]) {
-    let mut input = Input::new(data);
+    with_headers("{}", Input::new(data));
+}
+
+fn with_headers(config: &str, mut input: Input<'_>) {
     let seed = input.seed();
     let (request_headers, rest) = part(input.rest());
     let (request, rest) = part(rest);
@@ -81,7 +101,7 @@ pub(super) fn headers(data: &[u8]) {
     let request_headers = lines(request_headers);
     let path = request_headers.iter().find(|(name, _)| *name == b":path").map(|(_, path)| *path);
     let path = String::from_utf8_lossy(path.unwrap_or(b"/v1/chat/completions"));
-    let settings = settings("{}");
+    let settings = settings(config);
     let mut exchange = Exchange::new(&settings, &path);
     exchange.request_headers.extend(request_headers);
     exchange.response_headers.extend(lines(response_headers));

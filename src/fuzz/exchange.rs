@@ -1,5 +1,6 @@
 //! One exchange, run through [`Call`] whole and in pieces, and what must hold of every trace.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use miniz_oxide::deflate::compress_to_vec_zlib;
@@ -7,13 +8,14 @@ use miniz_oxide::deflate::compress_to_vec_zlib;
 use super::frames::frames;
 use super::input::pieces;
 use crate::call::{Beginning, Call, End, GatewayIds, Piece, Properties, Shared, find_route};
-use crate::config::{CaptureLimits, Settings};
+use crate::config::{CaptureLimits, Settings, environment_name};
+use crate::context::GATEWAY_PREFIX;
 use crate::counters::Counters;
 use crate::export::otlp::encode_span;
 use crate::headers::Header;
 use crate::json::Value;
 use crate::provider::{Count, Usage};
-use crate::trace::{Facts, Observation};
+use crate::trace::{Facts, Observation, TraceId};
 
 /// A moment in 2026, in nanoseconds.
 const NOW: u64 = 1_795_318_664_000_000_000;
@@ -70,6 +72,8 @@ pub(super) struct Exchange<'a> {
     /// The lines of the answer are sent as messages of an event stream.
     pub frames: bool,
     pub ending: Ending,
+    /// The trace that the caller was told.
+    announced: Cell<Option<TraceId>>,
 }
 
 /// The bodies as they are sent.
@@ -92,6 +96,7 @@ impl<'a> Exchange<'a> {
             response: b"",
             frames: false,
             ending: Ending::Said,
+            announced: Cell::new(None),
         }
     }
 
@@ -167,6 +172,7 @@ impl<'a> Exchange<'a> {
             call.request_piece(Piece::Bytes(bytes));
             assert!(is_within(), "{} bytes held", shared.budget.used());
         }
+        self.announced.set(None);
         let Some(status) = self.status else { return Some(call) };
         let status = status.to_string();
         let mut headers: Vec<Header<'_>> = vec![(b":status", status.as_bytes())];
@@ -175,6 +181,7 @@ impl<'a> Exchange<'a> {
             headers.push((b"content-length", wire.length.as_bytes()));
         }
         call.response_headers(&headers);
+        self.announced.set(call.announcement().and_then(Result::ok));
         for bytes in response {
             call.response_piece(Piece::Bytes(bytes), &|| NOW + 400_000_000);
             assert!(is_within(), "{} bytes held", shared.budget.used());
@@ -183,6 +190,22 @@ impl<'a> Exchange<'a> {
             call.response_ended();
         }
         Some(call)
+    }
+
+    /// What must hold of whose a call is said to be.
+    fn check_context(&self, observation: &Observation<'_>) {
+        assert!(observation.trace_id.0 != [0; 16] && observation.parent.is_none_or(|parent| parent.0 != [0; 8]));
+        assert!(self.announced.get().is_none_or(|trace| trace == observation.trace_id), "told another trace");
+        let ids = [observation.user, observation.session].into_iter().flatten();
+        assert!(ids.chain(observation.tags.iter().copied()).all(|id| is_identity(id, 200)), "{observation:?}");
+        assert!(is_identity(&observation.trace_name, 1000) || self.path.starts_with(&*observation.trace_name));
+        assert!(observation.tags.len() <= 64 && observation.trace_metadata.len() <= 100, "{observation:?}");
+        assert_eq!(environment_name(observation.environment).as_deref(), Some(observation.environment));
+        let keys = observation.trace_metadata.iter().map(|(key, _)| key);
+        let mut keys: Vec<&str> = keys.map(|key| &**key).collect();
+        assert!(keys.iter().all(|key| !key.starts_with(GATEWAY_PREFIX)), "forged: {keys:?}");
+        keys.sort_unstable();
+        assert!(keys.windows(2).all(|pair| pair.first() != pair.last()), "a key twice: {keys:?}");
     }
 
     /// What must hold of every trace.
@@ -206,9 +229,15 @@ impl<'a> Exchange<'a> {
             output.is_none_or(|output| is_json(output) || !was_json(self.response)),
             "no JSON any more: {output:?}"
         );
+        self.check_context(observation);
         let is_short = |text: &Option<String>, max| text.as_ref().is_none_or(|text| text.len() <= max);
         assert!(is_short(&answer.id, 256) && is_short(&answer.model, 256) && is_short(&answer.finish_reason, 256));
     }
+}
+
+/// What a caller says stays within Langfuse's limits, and below no name of the gateway's.
+fn is_identity(text: &str, longest: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= longest && !text.chars().any(char::is_control)
 }
 
 /// The buckets are no fewer tokens than the provider said, and no more.

@@ -37,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "json", run: json::json },
     Target { name: "config", run: config::config },
     Target { name: "headers", run: call::headers },
+    Target { name: "context", run: call::context },
     Target { name: "custom", run: call::custom },
     Target { name: "ollama", run: |data| call::family(0, data) },
     Target { name: "openai", run: |data| call::family(1, data) },
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn every_family_has_a_target_of_its_name() {
-        let families = TARGETS.iter().skip(9);
+        let families = TARGETS.iter().skip(10);
         assert_eq!(families.clone().count(), FAMILIES.len());
         for (target, apis) in families.zip(FAMILIES) {
             let known_by = apis.iter().flat_map(|api| [api.family, api.provider]);
