@@ -66,12 +66,8 @@ impl<'a> Resolver<'a> {
             dropped: Cell::new(0),
         };
         resolver.callers_count = resolver.do_callers_count();
-        if resolver.callers_count {
-            let member = |number| resolver.body.get(number).copied().unwrap_or_default();
-            resolver.agent = Agent::of(gathered, member(0), member(1));
-        } else {
-            resolver.baggage = Baggage::default();
-        }
+        let member = |number| resolver.body.get(number).copied().unwrap_or_default();
+        resolver.agent = Agent::of(gathered, member(0), member(1));
         resolver
     }
 
@@ -83,8 +79,9 @@ impl<'a> Resolver<'a> {
         &self.baggage
     }
 
+    /// The agent that calls, where callers are believed.
     pub(super) fn agent(&self) -> Option<&Agent> {
-        self.agent.as_ref()
+        self.agent.as_ref().filter(|_| self.callers_count)
     }
 
     pub(super) fn known(&self, header: Known) -> Option<&'a str> {

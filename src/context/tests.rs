@@ -457,6 +457,12 @@ fn what_callers_say_counts_as_far_as_they_are_trusted() {
     ] {
         assert_eq!(shown(trust, headers, surroundings), expected, "{trust} {surroundings:?} {}", headers.len());
     }
+    let named = json!({"trust_caller": "none", "context": {"user": "baggage:u", "session": "agent"}});
+    let headers = vec![("baggage", "u=ann"), ("x-opencode-session", "s"), ("x-opencode-request", "1")];
+    let named = Call { config: named, headers, ..Call::default() };
+    let (context, identity) = named.resolve();
+    assert_eq!((context.field(Field::User), context.field(Field::Session)), (Some("ann"), Some("opencode:s")));
+    assert_eq!((context.metadata.len(), identity.source.name()), (0, "random"), "what is not named is not believed");
     let trusting = Call { config: json!({"trust_caller": "none", "parent": "trust"}), ..with_headers(&caller) };
     assert_eq!(trusting.place().3, "header:traceparent", "`parent: trust` says so for itself");
 }
