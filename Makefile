@@ -13,7 +13,7 @@ setup: ## install the Rust target, and Envoy into .venv
 
 build: setup ## build filters/ai-tracing.wasm
 	$(CARGO) build --locked --release --target wasm32-wasip1 --lib
-	@mkdir -p $(dir $(MODULE)) && cp $(WASM) $(MODULE)
+	@mkdir -p $(dir $(MODULE)) && { [ $(MODULE) -nt $(WASM) -a $(MODULE) -nt scripts/optimise ] || scripts/optimise $(WASM) $(MODULE); }
 
 demo: build ## seven calls through a real Envoy, and their traces
 	@$(CARGO) run --locked --quiet -p testkit --bin demo
