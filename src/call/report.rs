@@ -193,7 +193,10 @@ fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) 
 
 /// Only the filter fills this name.
 fn is_fact(key: &str) -> bool {
-    FACTS.contains(&key) || key.starts_with(GATEWAY_PREFIX) || UNITS.iter().any(|count| count.name() == key)
+    FACTS.contains(&key)
+        || key.starts_with(GATEWAY_PREFIX)
+        || Some(key) == GATEWAY_PREFIX.strip_suffix('.')
+        || UNITS.iter().any(|count| count.name() == key)
 }
 
 /// Names that only the filter fills.

@@ -76,7 +76,7 @@ const SESSION: [&str; 14] = [
     "body:/trace/session_id",
 ];
 
-const TRACE_NAME: [&str; 8] = [
+const TRACE_NAME: [&str; 7] = [
     "header:langfuse-trace-name",
     "baggage:langfuse_trace_name",
     "header:langfuse_trace_name",
@@ -84,7 +84,6 @@ const TRACE_NAME: [&str; 8] = [
     "header:helicone-session-name",
     "body:/metadata/trace_name",
     "body:/trace/trace_name",
-    "header:x-portkey-trace-name",
 ];
 
 const OBSERVATION_NAME: [&str; 5] = [

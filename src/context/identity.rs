@@ -69,23 +69,19 @@ pub(super) fn find(resolver: &Resolver<'_>, explicit: [Option<&str>; 2], own: Tr
         .or_else(|| b3(resolver))
         .or_else(|| request_id(resolver))
         .unwrap_or_else(|| Identity::own(own));
-    if let Some(seed) = trace.filter(|seed| format!("{:?}", identity.trace) != *seed) {
-        identity.originals.push(("caller_trace_id", seed.to_owned()));
+    let used = [format!("{:?}", identity.trace), identity.parent.map(|id| format!("{id:?}")).unwrap_or_default()];
+    let names = ["caller_trace_id", "caller_parent_observation_id"];
+    for ((name, id), used) in names.into_iter().zip(explicit).zip(used) {
+        // What was mapped to another id, or is overruled, is said as it was given.
+        identity.originals.extend(id.filter(|id| *id != used).map(|id| (name, id.to_owned())));
     }
     identity
 }
 
 /// The trace that the caller names, and the observation.
 fn named(trace: &str, parent: Option<&str>) -> Identity {
-    let mut identity = Identity::of(seeded(trace), None, IdentitySource::Explicit);
-    if let Some(parent) = parent {
-        let known = id(parent);
-        identity.parent = Some(SpanId(known.unwrap_or_else(|| hashed(parent))));
-        if known.is_none() {
-            identity.originals.push(("caller_parent_observation_id", parent.to_owned()));
-        }
-    }
-    identity
+    let parent = parent.map(|parent| SpanId(id(parent).unwrap_or_else(|| hashed(parent))));
+    Identity::of(seeded(trace), parent, IdentitySource::Explicit)
 }
 
 impl Identity {

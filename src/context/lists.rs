@@ -11,22 +11,25 @@ use std::str::Chars;
 use super::value::percent_decoded;
 use crate::json::Value;
 
-/// Entries of a list that are looked at (the limit of Langfuse's gateway).
+/// Entries of a list that are kept (the limit of Langfuse's gateway).
 pub(super) const ENTRIES_MAX: usize = 64;
+/// Entries of a list that are looked at; those behind are not even counted.
+pub(super) const LOOKED_AT: usize = 256;
 
 /// The entries of `text`; those that are broken or too many are left out. `is_coded` says that a list with commas is
 /// percent-encoded.
 pub(super) fn words(text: &str, is_coded: bool) -> Words {
     let text = text.trim();
     if text.starts_with('[') {
-        let json =
-            Value::check(text).ok().map(|json| json.items().map(|item| item.text().map(Cow::into_owned)).collect());
+        let json = Value::check(text)
+            .ok()
+            .map(|json| json.items().take(LOOKED_AT).map(|item| item.text().map(Cow::into_owned)).collect());
         if let Some(words) = json.or_else(|| python_list(text)) {
             return Words::of(words);
         }
     }
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    Words::of(entries.map(|entry| decoded(entry, is_coded)).collect())
+    Words::of(entries.take(LOOKED_AT).map(|entry| decoded(entry, is_coded)).collect())
 }
 
 /// Entries of a list.

@@ -41,7 +41,9 @@ fn words<'a>(resolver: &Resolver<'a>, listed: &'a Listed) -> Words {
         }
         _ => match resolver.raw(listed) {
             Some(Raw::Text(text)) => lists::words(&text, false),
-            Some(Raw::Json(json)) if json.is_array() => Words::of(json.items().map(super::value::scalar).collect()),
+            Some(Raw::Json(json)) if json.is_array() => {
+                Words::of(json.items().take(lists::LOOKED_AT).map(super::value::scalar).collect())
+            }
             Some(Raw::Json(json)) => json.text().map(|text| lists::words(&text, false)).unwrap_or_default(),
             None => Words::default(),
         },

@@ -386,11 +386,13 @@ fn ids_of_another_form_are_mapped_as_the_sdk_does_and_kept() {
     // python3 -c "import hashlib; print(hashlib.sha256(b'order-17').hexdigest()[:32], hashlib.sha256(b'step').hexdigest()[:16])"
     assert_eq!(format!("{:?}", identity.trace), SEEDED);
     assert_eq!(identity.parent.map(|parent| format!("{parent:?}")).as_deref(), Some(SEEDED_SPAN));
-    let originals = [("caller_parent_observation_id", "step".to_owned()), ("caller_trace_id", "order-17".to_owned())];
+    let originals = [("caller_trace_id", "order-17".to_owned()), ("caller_parent_observation_id", "step".to_owned())];
     assert_eq!(identity.originals, originals);
     let traceparent = format!("00-{TRACE}-{SPAN}-01");
-    let overruled =
-        Call { body: json!({"metadata": {"trace_id": "order-17"}}), ..with_headers(&[("traceparent", &traceparent)]) };
+    let overruled = Call {
+        body: json!({"metadata": {"trace_id": "order-17", "parent_observation_id": SPAN}}),
+        ..with_headers(&[("traceparent", &traceparent)])
+    };
     assert_eq!(overruled.resolve().1.originals, [("caller_trace_id", "order-17".to_owned())]);
 }
 

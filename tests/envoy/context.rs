@@ -82,7 +82,8 @@ async fn answers_are_left_alone_unless_the_configuration_asks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn envoys_route_and_cluster_are_facts_that_no_caller_can_forge() {
     let rig = Rig::start(json!({"context": {"metadata": {"from": "property:/xds/route_name"}}})).await;
-    let forged = json!({"gateway.route": "forged", "gateway.consumer": "forged", "k": "v"});
+    let forged =
+        json!({"gateway": {"route": "forged"}, "gateway.route": "forged", "gateway.consumer": "forged", "k": "v"});
     let request = chat(&json!({"model": "m", "messages": [], "metadata": forged}));
     rig.replay(said(request, &[("x-consumer-username", "forged")]), answer()).await;
     assert_readings(
@@ -91,6 +92,7 @@ async fn envoys_route_and_cluster_are_facts_that_no_caller_can_forge() {
             ("meta:gateway.route", json!("everything")),
             ("meta:gateway.service", json!("upstream")),
             ("meta:gateway.consumer", Value::Null),
+            ("meta:gateway", Value::Null),
             ("meta:caller_gateway.route", json!("forged")),
             ("meta:caller_gateway.consumer", json!("forged")),
             ("meta:from", json!("everything")),
