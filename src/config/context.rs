@@ -37,7 +37,8 @@ impl Lists {
             self.tags = Some(places(key, value)?);
         } else if key == "metadata" {
             for (key, value) in value.members().take(KEYS_MAX) {
-                self.metadata.push((key.into_owned(), places("metadata", value)?));
+                let places = places(&format!("metadata.{key}"), value)?;
+                self.metadata.push((key.into_owned(), places));
             }
             if !value.is_object() || value.members().nth(KEYS_MAX).is_some() {
                 return Err(format!("`metadata` must be an object of at most {KEYS_MAX} keys and their sources"));
@@ -56,19 +57,20 @@ fn places(key: &str, value: Value<'_>) -> Result<Vec<Place>, String> {
     let items: Vec<Value<'_>> = if value.is_string() { one.into() } else { value.items().collect() };
     let is_list = value.is_string() || value.is_array() || (value.is_object() && value.members().next().is_none());
     if !is_list || items.len() > SOURCES_MAX {
-        return Err(format!("`{key}` must be a source or a list of at most {SOURCES_MAX}"));
+        return Err(format!("`{}` must be a source or a list of at most {SOURCES_MAX}", short(key)));
     }
     items.into_iter().map(|item| place(key, item)).collect()
 }
 
 fn place(key: &str, value: Value<'_>) -> Result<Place, String> {
+    let key = short(key);
     let text = value.text().ok_or_else(|| format!("`{key}` has a source that is no string"))?;
     if text.trim() == "default" {
         return Ok(Place::Default);
     }
     let source = Source::parse(&text).map_err(|error| format!("`{key}`: `{}` {error}", short(&text)))?;
     let is_many = matches!(source, Source::Headers(_) | Source::Baggages(_));
-    if is_many && key != "metadata" {
+    if is_many && key != "metadata.*" {
         return Err(format!("`{key}`: a source that ends with `*` is for the key `*` of metadata alone"));
     }
     Ok(Place::Of(source))
@@ -148,6 +150,7 @@ mod tests {
             (r#"{"user":"x-user"}"#, "`user`: `x-user` is no source; write header:"),
             (r#"{"user":"header:authorization"}"#, "never exported"),
             (r#"{"user":"header:x-a-*"}"#, "metadata alone"),
+            (r#"{"metadata":{"a":"header:x-a-*"}}"#, "`metadata.a`: a source that ends with `*` is for the key `*`"),
             (r#"{"metadata":"header:x"}"#, "`metadata` must be an object"),
             (&many, "at most 32"),
             (&keys, "at most 64 keys"),

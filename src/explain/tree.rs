@@ -189,9 +189,15 @@ fn trace(page: &mut Page, sent: Sent<'_>, sources: Value<'_>) {
     row("environment", "environment", sent.text("langfuse.environment"));
     row("release", "release", sent.text("langfuse.release"));
     row("version", "version", sent.text("langfuse.version"));
-    let metadata = sent.below(TRACE_METADATA).into_iter();
+    let metadata = sent.below(TRACE_METADATA);
+    let is_fact = |key: &str| metadata.iter().any(|(other, _)| other.strip_prefix("caller_") == Some(key));
+    let source_of = |key: &str| match key.strip_prefix("caller_") {
+        Some(name) if sources.get(&format!("metadata {key}")).is_nothing() => format!("metadata {name}"),
+        _ if is_fact(key) => String::new(),
+        _ => format!("metadata {key}"),
+    };
     let metadata: Vec<(&str, String)> =
-        metadata.map(|(key, value)| (key, from(&format!("metadata {key}"), value))).collect();
+        metadata.iter().map(|(key, value)| (*key, from(&source_of(key), value.clone()))).collect();
     page.rows("metadata", &metadata);
 }
 

@@ -125,3 +125,42 @@ fn who_stops_reading_has_seen_enough() {
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
     assert_eq!(output.stdout.len(), 10);
 }
+
+/// A call of an agent behind Kong, which is configured to look elsewhere for some of what the caller says.
+#[test]
+fn a_tree_shows_for_each_field_which_source_won() {
+    let folder = tempfile::tempdir().unwrap();
+    let (exchange, config) = (folder.path().join("exchange.json"), folder.path().join("config.json"));
+    let call = json!({
+        "gateway": "kong", "properties": {"/kong/client/protocol": "https"},
+        "request": {
+            "path": "/v1/messages",
+            "headers": {
+                "anthropic-version": "2023-06-01", "x-claude-code-session-id": "5f", "langfuse-tags": "a",
+                "x-request-id": "0af76519-16cd-43dd-8448-eb211c80319c", "x-consumer-username": "shop",
+                "langfuse-metadata": "team:search,model:forged", "x-team": "core",
+            },
+            "body": {"model": "m", "messages": [], "metadata": {"tags": ["b"], "trace_name": "n"}},
+        },
+        "response": {"status": 200, "body": {"type": "message", "model": "m", "content": []}},
+    });
+    let sources = json!({"context": {"metadata": {"protocol": "property:/kong/client/protocol"}, "tags": ["default", "header:x-team"]}});
+    std::fs::write(&exchange, call.to_string()).unwrap();
+    std::fs::write(&config, sources.to_string()).unwrap();
+    let tree = printed(&["--config", config.to_str().unwrap(), exchange.to_str().unwrap()], b"");
+    for line in [
+        "name n [body:/metadata/trace_name]",
+        "id 0af7651916cd43dd8448eb211c80319c [header:x-request-id]",
+        "user shop [header:x-consumer-username]",
+        "session claude-code:5f [agent]",
+        "tags a [header:langfuse-tags], b [body:/metadata/tags], core [header:x-team]",
+        "model m",
+        "protocol https [property:/kong/client/protocol]",
+        "team search [header:langfuse-metadata]",
+        "caller_model forged [header:langfuse-metadata]",
+        "gateway.consumer shop",
+    ] {
+        let is_line = |shown: &str| shown.split_whitespace().collect::<Vec<_>>().join(" ") == line;
+        assert!(tree.lines().any(is_line), "{line}\n{tree}");
+    }
+}
