@@ -10,6 +10,8 @@ use super::root::Root;
 use super::vm::{HostKind, Vm};
 use crate::call::{Beginning, Call, End, GatewayFact, Piece, Properties, Unread, find_route};
 use crate::config::{Activation, LogLevel, Settings};
+use crate::context::TrustCaller;
+use crate::headers;
 use crate::provider::Skip;
 
 /// Bytes of one piece that are read on Envoy. Pieces are of 1 MiB at the most, unless another filter buffers bodies.
@@ -29,6 +31,8 @@ pub(super) struct Stream {
     call: Option<Box<Call>>,
     /// Why the call is not traced, where its caller is to be told.
     skipped: Option<Skip>,
+    /// Envoy may know who the client is by its certificate.
+    may_have_peer: bool,
     /// What Kong says of the call's route.
     route: Vec<GatewayFact>,
     /// Largest piece that may be read on WasmX; none on Envoy, which may be asked for a part.
@@ -37,7 +41,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(id: u32, root: Rc<Root>) -> Self {
-        Self { id, root, call: None, skipped: None, route: Vec::new(), max_read: None }
+        Self { id, root, call: None, skipped: None, may_have_peer: false, route: Vec::new(), max_read: None }
     }
 
     /// The path decides whether the call may be traced; the other headers are read only then.
@@ -69,6 +73,10 @@ impl Stream {
         }
         if is_wasmx {
             self.route = vm.gateway.route();
+        } else {
+            // Envoy writes this header for clients with a certificate (`forward_client_cert_details`).
+            let is_told = headers::find(headers, "x-forwarded-client-cert").is_some();
+            self.may_have_peer = is_told || settings.context.trust() == TrustCaller::Authenticated;
         }
     }
 
@@ -156,7 +164,7 @@ impl Stream {
         let (mut details, mut gateway) = (None, Vec::new());
         match vm.host() {
             HostKind::Envoy => {
-                gateway = Gateway::envoy_facts();
+                gateway = Gateway::envoy_facts(self.may_have_peer);
                 if call.wants_details() {
                     details = hostcalls::property(&["response", "code_details"]).ok();
                 }

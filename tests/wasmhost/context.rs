@@ -64,6 +64,10 @@ fn headers_of_consumers_are_facts_behind_kong_alone() {
 #[test]
 fn a_client_that_has_shown_envoy_its_certificate_is_authenticated() {
     let envoy = Personality::envoy();
+    let told = [("x-forwarded-client-cert", "By=spiffe://a;URI=spiffe://forged")];
+    let peer = [("connection.uri_san_peer_certificate", "spiffe://cluster/ns/shop/sa/web")];
+    let plain = span(&mut worker(&envoy, &json!({}), &peer), &with(&told));
+    assert_eq!(plain.metadata("gateway.peer"), Some(json!(peer[0].1)), "from the connection, whatever the header says");
     let certificate =
         [("connection.mtls", "\u{1}"), ("connection.uri_san_peer_certificate", "spiffe://cluster/ns/shop/sa/web")];
     for (properties, user, peer) in [
