@@ -163,7 +163,7 @@ pub(super) const TAGS: [&str; 7] = [
 
 /// Metadata, the first of a key wins: what becomes the value of a key, or (`*`) an object whose members, or headers and
 /// entries of baggage that begin alike, become one key each.
-pub(super) const METADATA: [(&str, &str); 28] = [
+pub(super) const METADATA: [(&str, &str); 29] = [
     ("*", "header:langfuse-metadata"),
     ("*", "baggage:langfuse_metadata_*"),
     ("*", "header:x-langfuse-metadata"),
@@ -179,6 +179,7 @@ pub(super) const METADATA: [(&str, &str); 28] = [
     ("user_name", "header:x-openwebui-user-name"),
     ("user_email", "header:x-openwebui-user-email"),
     ("user_role", "header:x-openwebui-user-role"),
+    ("consumer_groups", "header:x-consumer-groups"),
     ("*", "header:langfuse_*"),
     ("*", "header:helicone-property-*"),
     ("helicone_session_path", "header:helicone-session-path"),
@@ -194,14 +195,8 @@ pub(super) const METADATA: [(&str, &str); 28] = [
     ("client_metadata", "body:/client_metadata"),
 ];
 
-/// Headers that the gateway's authentication sets: Kong's
-/// (<https://developer.konghq.com/gateway/authentication/>) and Higress's. Where another gateway leaves them alone, they
-/// are the caller's.
-pub(super) const CONSUMER_HEADERS: [&str; 6] = [
-    "x-authenticated-userid",
-    "x-consumer-username",
-    "x-consumer-custom-id",
-    "x-consumer-id",
-    "x-credential-identifier",
-    "x-mse-consumer",
-];
+/// Headers that each of Kong's authentication plugins sets or takes away
+/// (<https://developer.konghq.com/gateway/authentication/>). `X-Authenticated-Userid` and `X-Consumer-Groups` are not
+/// among them: only some plugins write these, and behind the others they are the caller's.
+pub(super) const CONSUMER_HEADERS: [&str; 4] =
+    ["x-consumer-username", "x-consumer-custom-id", "x-consumer-id", "x-credential-identifier"];

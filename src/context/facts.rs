@@ -16,9 +16,7 @@ pub(super) fn facts(resolver: &Resolver<'_>, is_kong: bool) -> Vec<(&'static str
     };
     if is_kong {
         add("gateway.consumer", &[Known::XConsumerUsername, Known::XConsumerCustomId, Known::XConsumerId]);
-        add("gateway.consumer_groups", &[Known::XConsumerGroups]);
         add("gateway.credential", &[Known::XCredentialIdentifier]);
-        add("gateway.authenticated_user", &[Known::XAuthenticatedUserid]);
     } else {
         // Envoy takes it from outside callers away (`use_remote_address`).
         add("gateway.downstream_service", &[Known::XEnvoyDownstreamServiceCluster]);

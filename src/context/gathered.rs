@@ -42,17 +42,22 @@ impl Gathered {
     #[must_use]
     pub fn new(rules: &Rules, headers: &[Header<'_>], property: &dyn Fn(&[&str]) -> Option<Vec<u8>>) -> Self {
         let mut gathered = Self::default();
-        let mut langfuse = 0;
+        let (mut langfuse, mut tokens) = (0, 0);
         for (name, value) in headers {
             let Some((slot, prefix)) = rules.headers.find(name) else { continue };
             if rules.headers.is_langfuse(slot) {
                 langfuse += value.len();
             }
             if rules.headers.token() == Some(slot) {
+                tokens += 1;
                 jwt::payload(value).iter().for_each(|payload| gathered.keep(slot, b"", payload));
             } else {
                 gathered.keep(slot, prefix.and_then(|len| name.get(len..)).unwrap_or_default(), value);
             }
+        }
+        // Of two, the gateway may have verified the one that cannot be read.
+        if tokens > 1 {
+            gathered.forget(|slot| rules.headers.token() == Some(slot));
         }
         if langfuse > LANGFUSE_MAX {
             gathered.forget(|slot| rules.headers.is_langfuse(slot));

@@ -28,9 +28,7 @@ known! {
     XConsumerUsername = "x-consumer-username";
     XConsumerCustomId = "x-consumer-custom-id";
     XConsumerId = "x-consumer-id";
-    XConsumerGroups = "x-consumer-groups";
     XCredentialIdentifier = "x-credential-identifier";
-    XAuthenticatedUserid = "x-authenticated-userid";
     XEnvoyDownstreamServiceCluster = "x-envoy-downstream-service-cluster";
     XClaudeCodeSessionId = "x-claude-code-session-id";
     XClaudeCodeAgentId = "x-claude-code-agent-id";

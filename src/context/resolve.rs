@@ -127,7 +127,7 @@ impl<'a> Resolver<'a> {
 
     /// The gateway has found out who calls.
     fn is_authenticated(&self) -> bool {
-        let consumer = [Known::XConsumerId, Known::XCredentialIdentifier, Known::XAuthenticatedUserid];
+        let consumer = [Known::XConsumerId, Known::XCredentialIdentifier];
         let is_anonymous = self.known(Known::XAnonymousConsumer) == Some("true");
         let by_kong = self.surroundings.is_kong
             && !is_anonymous
@@ -136,10 +136,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn has_claims(&self) -> bool {
-        let is_sub = |at: &&Listed| matches!(at.source, Source::Claim(_));
-        let claimed = |at: &Listed| self.gathered.all(at.slot).next().is_some();
-        let in_metadata = self.rules.headers.token().is_none();
-        self.claims.is_object() || (in_metadata && self.rules.sources(Field::User).iter().filter(is_sub).any(claimed))
+        let is_there = |slot: &usize| self.gathered.all(*slot).next().is_some();
+        self.claims.is_object() || self.rules.proofs.iter().any(is_there)
     }
 
     /// The source may be asked.

@@ -169,6 +169,8 @@ pub struct Rules {
     pub(super) parent: ParentMode,
     pub(super) trust: TrustCaller,
     pub(super) jwt: Option<VerifiedJwt>,
+    /// Slots of claims in Envoy's metadata, of which every token that was verified has one.
+    pub(super) proofs: Vec<usize>,
 }
 
 impl Default for Rules {
@@ -197,10 +199,15 @@ impl Rules {
             parent: written.parent,
             trust: written.trust,
             jwt: written.jwt,
+            proofs: Vec::new(),
         };
         if let Some(VerifiedJwt::Header(name)) = &rules.jwt {
             let name = name.clone();
             rules.headers.add_token(&name);
+        }
+        if rules.trust == TrustCaller::Authenticated && matches!(rules.jwt, Some(VerifiedJwt::Metadata(_))) {
+            let proofs = ["sub", "iss"].map(|claim| rules.listed(Source::Claim(claim.to_owned()), Teller::Gateway));
+            rules.proofs = proofs.into_iter().flatten().map(|proof| proof.slot).collect();
         }
         let Lists { fields, tags, metadata } = written.lists;
         for field in Field::ALL {
