@@ -43,6 +43,8 @@ counters! {
     DroppedTooLarge = "ai_tracing_traces_dropped_reason=too_large";
     /// Dropped: not taken within `retry_max_age`.
     DroppedExpired = "ai_tracing_traces_dropped_reason=expired";
+    /// Dropped: the gateway lost what it had seen of the call, because the plan of a filter chain was freed (WasmX).
+    DroppedReset = "ai_tracing_traces_dropped_reason=reset";
     /// Dropped: the gateway ended.
     DroppedShutdown = "ai_tracing_traces_dropped_reason=shutdown";
     /// Calls not traced: the path is in `ignore_paths`.

@@ -115,6 +115,8 @@ pub struct End<'a> {
     pub now: u64,
     /// Envoy's `response.code_details`.
     pub details: Option<&'a str>,
+    /// How the call ended if the answer was not whole, where the host tells it otherwise.
+    pub ending: Option<Ending>,
     /// What the gateway says of the call.
     pub gateway: &'a [GatewayFact],
 }
@@ -181,6 +183,8 @@ pub struct Call {
     trace_id: TraceId,
     span_id: SpanId,
     times: Times,
+    /// When the answer was whole.
+    answered_at: Option<u64>,
     path: String,
     gathered: Gathered,
     surroundings: Surroundings,
@@ -219,6 +223,7 @@ impl Call {
             trace_id,
             span_id,
             times: Times { start: at.now, first_content: None, end: at.now },
+            answered_at: None,
             path: crate::trace::truncate(&path, 1000).to_owned(),
             gathered: Gathered::new(&settings.context, at.headers, at.properties.0),
             surroundings: surroundings(settings, at),
@@ -270,13 +275,22 @@ impl Call {
     /// Takes the next piece of the answer; `clock` (nanoseconds since 1970) is asked once, at the first content.
     pub fn response_piece(&mut self, piece: Piece<'_>, clock: &dyn Fn() -> u64) {
         if self.response.push(piece) && self.times.first_content.is_none() {
-            self.times.first_content = Some(clock());
+            // A clock may be set back.
+            self.times.first_content = Some(clock().max(self.times.start));
         }
     }
 
     /// The host said that the answer is whole.
     pub fn response_ended(&mut self) {
         self.response.end_of_stream = true;
+    }
+
+    /// Notes when the answer was whole, once it is. A call ends then: nginx's log phase may come seconds later, with a
+    /// client that reads slowly or keeps its side open.
+    pub fn note_end(&mut self, clock: &dyn Fn() -> u64) {
+        if self.answered_at.is_none() && self.response.is_complete() {
+            self.answered_at = Some(clock());
+        }
     }
 
     /// The host should be asked for its details of the ending.
@@ -330,7 +344,8 @@ impl Call {
         if self.routing.is_foreign {
             return Err(Skip::NotAi);
         }
-        self.times.end = end.now.max(self.times.start);
+        let end = self.answered_at.unwrap_or(end.now);
+        self.times.end = end.max(self.times.start);
         self.request.finish();
         self.response.finish();
         if !self.response.is_stream() {
@@ -385,11 +400,13 @@ impl Call {
     }
 
     /// How the transport ended.
-    fn ending(&self, details: Option<&str>) -> Ending {
-        let details = details.unwrap_or_default();
+    fn ending(&self, end: &End<'_>) -> Ending {
+        let details = end.details.unwrap_or_default();
         let begins = |starts: &[&str]| starts.iter().any(|start| details.starts_with(start));
         if self.response.is_complete() {
             Ending::Complete
+        } else if let Some(ending) = end.ending {
+            ending
         } else if begins(&["downstream", "http2.remote_", "http3.remote_"]) {
             Ending::ClientGone
         } else if begins(&["upstream"]) {

@@ -28,7 +28,7 @@ pub(super) fn write(call: &Call, end: &End<'_>) -> Finished {
 pub(super) fn observe<T>(call: &Call, end: &End<'_>, act: impl FnOnce(&Observation<'_>, &Facts) -> T) -> T {
     let facts = Facts {
         status: call.response.status(),
-        ending: call.ending(end.details),
+        ending: call.ending(end),
         // "via_upstream" says only that the answer is the upstream's.
         host_details: end.details.filter(|details| *details != "via_upstream").map(str::to_owned),
         stream: call.response.is_stream(),

@@ -40,7 +40,7 @@ pub fn replay(exchange: &Exchange, settings: &Rc<Settings>) -> Result<Traced, Sk
     let now = start.saturating_add(nanoseconds(exchange.duration_ms.or(exchange.first_content_ms)));
     let details = exchange.response.as_ref().and_then(|answer| answer.code_details.as_deref());
     let details = details.filter(|_| call.wants_details());
-    let (fields, span) = call.explain(&End { now, details, gateway: &[] })?;
+    let (fields, span) = call.explain(&End { now, details, gateway: &[], ..End::default() })?;
     Ok(Traced { fields, span })
 }
 

@@ -77,6 +77,17 @@ impl Exporter {
         self.lanes.iter().map(Lane::pending).sum()
     }
 
+    /// Another exporter has done the same before: nothing is called before there is a trace, and success is no news.
+    pub fn resume(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::resume);
+    }
+
+    /// A call is under way.
+    #[must_use]
+    pub fn is_calling(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
     /// Nothing is queued, being sent, or under way.
     #[must_use]
     pub fn is_drained(&self) -> bool {
@@ -90,8 +101,8 @@ impl Exporter {
         self.lanes.iter_mut().for_each(Lane::end);
     }
 
-    /// What to do now.
-    pub fn poll(&mut self, now: u64, resource: Resource<'_>) -> Step {
+    /// What to do now; a call only if one `may` be made.
+    pub fn poll(&mut self, now: u64, may_call: bool, resource: Resource<'_>) -> Step {
         // A clock that was set back must not hold the next call up for ever.
         let latest = self.deadline(now);
         self.calls.iter_mut().for_each(|call| call.deadline = call.deadline.min(latest));
@@ -99,7 +110,7 @@ impl Exporter {
             let said = self.answered(now, token, &Reply::default());
             return said.map_or(Step::Wait, |(lane, note)| Step::Say(lane, note));
         }
-        if !self.ending && !self.calls.is_empty() {
+        if !self.ending && (!self.calls.is_empty() || !may_call) {
             return Step::Wait;
         }
         for _ in 0..self.lanes.len() {
@@ -209,7 +220,7 @@ mod tests {
         }
 
         fn call(&mut self) -> Option<(Api, Vec<u8>)> {
-            let Step::Call(call) = self.exporter.poll(self.now, RESOURCE) else { return None };
+            let Step::Call(call) = self.exporter.poll(self.now, true, RESOURCE) else { return None };
             self.token += 1;
             self.lane = call.lane;
             assert_eq!(self.exporter.dispatched(self.now, call.lane, Ok(self.token)), None);
@@ -265,6 +276,32 @@ mod tests {
         rig.reply(200);
         assert_eq!(rig.count(Counter::Sent), 5);
         rig.balance();
+    }
+
+    #[test]
+    fn one_that_goes_on_for_another_neither_checks_nor_says_that_all_is_well() {
+        let mut rig = Rig::new(1, 1 << 20, Protocol::Auto);
+        rig.exporter.resume();
+        assert_eq!(rig.call(), None);
+        rig.offer(10);
+        rig.pass(100);
+        assert!(rig.call().is_some());
+        assert_eq!(rig.reply(503), Some(Note::Unwell(503)));
+        rig.pass(2000);
+        assert!(rig.call().is_some());
+        assert_eq!(rig.reply(200), Some(Note::Connected(Api::Otlp)), "after a failure it is news");
+        rig.balance();
+    }
+
+    #[test]
+    fn no_call_is_made_where_none_may_be_but_one_that_hangs_is_given_up() {
+        let mut rig = Rig::checked();
+        rig.offer(10);
+        rig.pass(100);
+        assert_eq!(rig.exporter.poll(rig.now, false, RESOURCE), Step::Wait);
+        assert!(rig.call().is_some());
+        rig.pass(64_000);
+        assert_eq!(rig.exporter.poll(rig.now, false, RESOURCE), Step::Say(0, Note::NoAnswer));
     }
 
     #[test]
@@ -325,7 +362,7 @@ mod tests {
         rig.pass(63_999);
         assert_eq!(rig.call(), None);
         rig.pass(1);
-        let said = rig.exporter.poll(rig.now, RESOURCE);
+        let said = rig.exporter.poll(rig.now, true, RESOURCE);
         assert_eq!(said, Step::Say(0, Note::NoAnswer), "the deadline has passed; now the backoff counts");
         rig.pass(63_999);
         assert_eq!(rig.call(), None, "one that fails has half of the slot's time");
@@ -607,9 +644,9 @@ mod tests {
         rig.offer(10);
         rig.pass(100);
         for _ in 0..50 {
-            if let Step::Call(call) = rig.exporter.poll(rig.now, RESOURCE) {
+            if let Step::Call(call) = rig.exporter.poll(rig.now, true, RESOURCE) {
                 rig.exporter.dispatched(rig.now, call.lane, Err(NotCalled::NoUpstream));
-                assert_eq!(rig.exporter.poll(rig.now, RESOURCE), Step::Wait);
+                assert_eq!(rig.exporter.poll(rig.now, true, RESOURCE), Step::Wait);
             }
             rig.pass(SECOND);
         }

@@ -7,6 +7,7 @@
 //!                  full: drop oldest   ├→ batch → its call ─┼→ retry later     (same spans, same bytes)
 //!                                      └───── halves ◄──────┴→ drop            (counted, with its reason)
 //! verdict.rs   what an answer means        api.rs  OTLP or the legacy ingestion API
+//! pace.rs      when WasmX may be asked for a call
 //! ```
 //!
 //! At every moment: offered = queued + in the batches + sent + Σ dropped(reason).
@@ -17,6 +18,7 @@ pub mod ingestion;
 mod lane;
 mod note;
 pub mod otlp;
+mod pace;
 mod queue;
 mod request;
 mod retry_after;
@@ -26,6 +28,7 @@ pub use api::Api;
 pub use exporter::{Exporter, Outgoing, Step};
 pub use lane::Lane;
 pub use note::{NotCalled, Note};
+pub use pace::{Change, Made, Pace};
 pub use request::{HeaderList, headers};
 pub use verdict::{BODY_MAX, Cause, Reply, Verdict, verdict};
 

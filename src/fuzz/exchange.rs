@@ -115,7 +115,7 @@ impl<'a> Exchange<'a> {
     pub(super) fn check(&self, seed: u64) {
         let wire = self.wire();
         let shared = || Shared::new(self.memory, [1, 2]);
-        let end = End { now: NOW + 1_250_000_000, details: self.ending.details(), gateway: &[] };
+        let end = End { now: NOW + 1_250_000_000, details: self.ending.details(), gateway: &[], ..End::default() };
         let (request, response) = (&[&wire.request[..]][..], &[&wire.response[..]][..]);
         let told = |observation: &Observation<'_>, facts: &Facts| {
             self.check_observation(observation, facts);

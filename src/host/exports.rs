@@ -30,8 +30,8 @@ extern "C" fn proxy_on_context_create(context: u32, root: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_vm_start(_root: u32, _size: usize) -> u32 {
-    Vm::get().start();
+extern "C" fn proxy_on_vm_start(root: u32, _size: usize) -> u32 {
+    Vm::get().start(root);
     1
 }
 
@@ -44,18 +44,18 @@ extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_tick(root: u32) {
     let vm = Vm::get();
-    if let Some(root) = vm.root(root) {
-        root.tick(&vm);
+    if let Some(root) = vm.root(root).filter(|root| root.has_timer()) {
+        vm.clock.tick(&vm, &root);
     }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, body: usize, _trailers: u32) {
     let vm = Vm::get();
-    if let Some(context) = vm.root(root) {
+    if vm.root(root).is_some() {
         // Envoy answers in the context of its choice; the getters must mean this one.
         hostcalls::set_effective_context(root);
-        context.call_answered(&vm, token, headers, body);
+        vm.call_answered(token, headers, body);
     }
 }
 
@@ -67,19 +67,19 @@ extern "C" fn proxy_on_request_headers(context: u32, _count: u32, _end_of_stream
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_body(context: u32, size: usize, _end_of_stream: u32) -> u32 {
-    Vm::get().with_stream(context, |stream, _| stream.request_body(size));
+    Vm::get().with_stream(context, |stream, vm| stream.request_body(vm, size));
     CONTINUE
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_headers(context: u32, _count: u32, end_of_stream: u32) -> u32 {
-    Vm::get().with_stream(context, |stream, _| stream.response_headers(end_of_stream != 0));
+    Vm::get().with_stream(context, |stream, vm| stream.response_headers(vm, end_of_stream != 0));
     CONTINUE
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_body(context: u32, size: usize, end_of_stream: u32) -> u32 {
-    Vm::get().with_stream(context, |stream, _| stream.response_body(size, end_of_stream != 0));
+    Vm::get().with_stream(context, |stream, vm| stream.response_body(vm, size, end_of_stream != 0));
     CONTINUE
 }
 
@@ -107,7 +107,7 @@ extern "C" fn proxy_on_request_trailers(_context: u32, _count: u32) -> u32 {
 /// Trailers end an answer that its body callbacks did not end.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_trailers(context: u32, _count: u32) -> u32 {
-    Vm::get().with_stream(context, |stream, _| stream.response_body(0, true));
+    Vm::get().with_stream(context, |stream, vm| stream.response_body(vm, 0, true));
     CONTINUE
 }
 

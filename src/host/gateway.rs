@@ -117,6 +117,11 @@ impl Gateway {
         asked.filter_map(|(name, path)| Some((name, said(path)?.into()))).collect()
     }
 
+    /// The client has left before an answer began (nginx's own status 499).
+    pub(super) fn client_is_gone() -> bool {
+        property(&["ngx", "status"]).is_ok_and(|status| status == b"499")
+    }
+
     /// The gateway is Kong, and not another nginx. Asked only in a request on WasmX.
     pub(super) fn is_kong(&self) -> bool {
         *self.is_kong.get_or_init(|| property(&["ngx", "kong_proxy_mode"]).is_ok())

@@ -33,13 +33,14 @@ fn receive(call: impl FnOnce(&mut *mut u8, &mut usize) -> u32) -> Result<Vec<u8>
     Ok(unsafe { Vec::from_raw_parts(data, len, len) })
 }
 
-/// Nanoseconds since 1970; the last time known (0 at first) where the host does not say: a time that falls back to
-/// nothing would end a call that is under way.
+/// Nanoseconds since 1970, in whole microseconds: WasmX's come from a floating point number, so that the same
+/// millisecond may be a little less than it was. The last time known (0 at first) where the host does not say: a time
+/// that falls back to nothing would end a call that is under way.
 pub(super) fn now() -> u64 {
     thread_local!(static LAST: Cell<u64> = const { Cell::new(0) });
-    let mut time = 0;
+    let mut time: u64 = 0;
     if abi::proxy_get_current_time_nanoseconds(&mut time) == OK && time != 0 {
-        LAST.set(time);
+        LAST.set(time.saturating_add(500) / 1000 * 1000);
     }
     LAST.get()
 }

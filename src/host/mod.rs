@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! exports.rs   what the host calls: finds the context, never fails
-//! root.rs      configuration, tick and end of one root context
-//! callout.rs   its export calls; notes.rs: what they have to say
+//! root.rs      configuration and end of one root context; active.rs: what it sends where
+//! clock.rs     whose tick drives which root
+//! callout.rs   export calls; notes.rs: what they have to say
 //! stream.rs    one HTTP exchange → call::Call
 //! gateway.rs   what nginx and Kong say of it
 //! hostcalls.rs what the filter calls, safe; abi.rs: the same, as the ABI has it
@@ -16,7 +17,9 @@
 #![expect(unsafe_code, reason = "the ABI is a C interface")]
 
 mod abi;
+mod active;
 mod callout;
+mod clock;
 mod exports;
 mod gateway;
 mod hostcalls;

@@ -1,36 +1,22 @@
-//! One root context: its configuration, its exporter, the tick that drives it, and its end.
+//! One root context: its configuration, what it has to say, and its end.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::abi::BufferType;
-use super::callout::{Answer, Caller};
-use super::notes::Notes;
+use super::active::Active;
+use super::callout::Answer;
 use super::vm::{HostKind, Vm};
 use super::{gateway, hostcalls, log};
 use crate::call::Finished;
-use crate::config::{Activation, LogLevel, Projects, Secret, Settings};
+use crate::config::{Activation, LogLevel, Secret, Settings};
 use crate::counters::{Counter, Counters};
-use crate::export::otlp::Resource;
-use crate::export::{Exporter, Lane, NotCalled, Step};
 
-/// Period of the tick, milliseconds. One batch may leave at each: 50 MiB of traces a second with the default batch size.
-const TICK_MS: u32 = 20;
 const MS: u64 = 1_000_000;
 /// How often a filter that cannot trace says so, and how often drops are reported.
 const REMIND_NS: u64 = 60_000 * MS;
 /// How long a root that ends may go on to send what it has.
 const END_NS: u64 = 10_000 * MS;
-
-/// What a configured root works with.
-#[derive(Debug)]
-struct Active {
-    settings: Rc<Settings>,
-    projects: Projects,
-    exporter: Exporter,
-    caller: Caller,
-    notes: Notes,
-}
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -42,8 +28,15 @@ pub(super) struct Root {
     /// What keeps (some) traffic from being traced although it was meant to be.
     problem: RefCell<Option<String>>,
     counters: Rc<Counters>,
-    ticking: Cell<bool>,
-    last_tick: Cell<u64>,
+    /// The host has started this root, and not made it anew.
+    started: Cell<bool>,
+    /// When it was first configured.
+    configured_at: Cell<u64>,
+    /// It has been decided whether it sets a timer.
+    is_driven: Cell<bool>,
+    has_timer: Cell<bool>,
+    /// The period of its timer was changed to that of Envoy.
+    is_fast: Cell<bool>,
     /// The next tick says where traces go.
     announce: Cell<bool>,
     last_reminder: Cell<u64>,
@@ -64,8 +57,11 @@ impl Root {
             active: RefCell::default(),
             problem: RefCell::default(),
             counters: Rc::default(),
-            ticking: Cell::new(false),
-            last_tick: Cell::new(0),
+            started: Cell::new(false),
+            configured_at: Cell::new(0),
+            is_driven: Cell::new(false),
+            has_timer: Cell::new(false),
+            is_fast: Cell::new(false),
             announce: Cell::new(false),
             last_reminder: Cell::new(0),
             drops_reported: Cell::new(0),
@@ -73,6 +69,32 @@ impl Root {
             no_routes_said: Cell::new(false),
             ends_at: Cell::new(None),
         }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The host starts it.
+    pub(super) fn start(&self) {
+        self.started.set(true);
+    }
+
+    /// The host has started it; WasmX does not start a root that it makes anew.
+    pub(super) fn was_started(&self) -> bool {
+        self.started.get()
+    }
+
+    /// When it was first configured, nanoseconds since 1970; `now` at the latest.
+    pub(super) fn configured_at(&self, now: u64) -> u64 {
+        // A clock that was set back must not hold the root up.
+        self.configured_at.set(self.configured_at.get().min(now));
+        self.configured_at.get()
+    }
+
+    /// It has set a timer in this VM.
+    pub(super) fn has_timer(&self) -> bool {
+        self.has_timer.get()
     }
 
     pub(super) fn is_tracing(&self) -> bool {
@@ -109,7 +131,7 @@ impl Root {
             *known = text;
         }
         if self.is_tracing() || self.has_problem() {
-            self.start_ticking();
+            self.start_ticking(vm);
         }
         accepted
     }
@@ -126,16 +148,8 @@ impl Root {
             }
         };
         self.announce.set(true);
-        let timeout_ms = projects.targets.iter().map(|target| target.timeout_ms).max().unwrap_or_default();
-        let budget = &vm.shared.budget;
-        let count = projects.targets.len();
-        let limits = settings.export.shared_by(count, settings.memory_budget);
-        let lanes = projects.targets.iter();
-        let lanes = lanes.map(|target| Lane::new(limits, target.protocol, budget, &self.counters)).collect();
         let problems = projects.problems.join("; ");
-        let (settings, exporter) = (Rc::new(settings), Exporter::new(lanes, timeout_ms));
-        let (caller, notes) = (Caller::new(count), Notes::new(count));
-        self.replace(Some(Active { settings, projects, exporter, caller, notes }));
+        self.replace(Some(Active::new(vm, settings, projects, &self.counters)));
         if !problems.is_empty() {
             self.set_problem(format!("calls of one project are not traced: {problems}"));
         }
@@ -167,9 +181,17 @@ impl Root {
         self.problem.try_borrow().is_ok_and(|problem| problem.is_some())
     }
 
-    fn start_ticking(&self) {
-        if !self.ticking.replace(true) {
-            hostcalls::set_tick_period(TICK_MS);
+    fn start_ticking(&self, vm: &Vm) {
+        if !self.is_driven.replace(true) {
+            self.configured_at.set(hostcalls::now());
+            self.has_timer.set(vm.clock.start(vm));
+        }
+    }
+
+    /// Envoy's timers are ended with their roots, so there they may be fast.
+    pub(super) fn speed_up(&self, vm: &Vm, period_ms: u32) {
+        if vm.host() == HostKind::Envoy && !self.is_fast.replace(true) {
+            hostcalls::set_tick_period(period_ms);
         }
     }
 
@@ -181,30 +203,33 @@ impl Root {
         }
         vm.measures.call(&call.sample);
         if let Ok(mut active) = self.active.try_borrow_mut()
-            && let Some(active) = active.as_mut().filter(|active| Rc::ptr_eq(&active.settings, &call.settings))
-            && active.exporter.offer(call.project, call.span, now)
+            && let Some(active) = active.as_mut()
+            && active.offer(call, now)
         {
             return;
         }
         // Tracing was switched off, or set up anew, while the call passed: its project may be another one now.
-        self.counters.add(Counter::Offered, 1);
-        self.counters.add(Counter::DroppedShutdown, 1);
+        self.lost(Counter::DroppedShutdown);
     }
 
-    /// Runs the export. Timers may come doubled or early after an instance was re-created: those do nothing.
-    pub(super) fn tick(&self, vm: &Vm) {
-        let now = hostcalls::now();
-        let last = self.last_tick.get();
-        if now >= last && now - last < u64::from(TICK_MS) / 2 * MS {
-            return;
+    /// A call was lost for that reason.
+    pub(super) fn lost(&self, reason: Counter) {
+        self.counters.add(Counter::Offered, 1);
+        self.counters.add(reason, 1);
+    }
+
+    /// Says and sends what is due; a call is made only if one `may` be.
+    pub(super) fn tick(&self, vm: &Vm, may_call: bool, now: u64) {
+        if let Ok(mut active) = self.active.try_borrow_mut()
+            && let Some(active) = active.as_mut()
+        {
+            // With a tick, not in on_configure, which runs for every request where WasmX isolates instances.
+            if self.announce.replace(false) {
+                // One that was made anew goes on where another was, which has said it all.
+                if self.started.get() { active.announce() } else { active.resume() }
+            }
+            active.export(vm, may_call, now);
         }
-        self.last_tick.set(now);
-        // What an instance of one request began would die with it.
-        if !vm.is_lasting() {
-            return;
-        }
-        self.announce();
-        self.export(vm, now);
         self.remind(now);
         vm.publish(&self.counters);
         if self.ends_at.get().is_some_and(|ends_at| self.is_drained() || now >= ends_at) {
@@ -213,43 +238,9 @@ impl Root {
         }
     }
 
-    /// Says where traces go: with a tick, not in on_configure, which runs for every request where WasmX isolates
-    /// instances.
-    fn announce(&self) {
-        if self.announce.replace(false)
-            && let Ok(active) = self.active.try_borrow()
-            && let Some(Active { projects, .. }) = active.as_ref()
-        {
-            let version = env!("CARGO_PKG_VERSION");
-            for target in &projects.targets {
-                log::operator(&format!("ai-tracing {version}: tracing to Langfuse at {}", target.endpoint.base_url()));
-            }
-        }
-    }
-
-    fn export(&self, vm: &Vm, now: u64) {
-        let Ok(mut active) = self.active.try_borrow_mut() else { return };
-        let Some(Active { settings, projects, exporter, caller, notes }) = active.as_mut() else { return };
-        notes.catch_up(&projects.targets, settings.log_level, now);
-        let service_name = if vm.host() == HostKind::WasmX { "kong" } else { "envoy" };
-        let resource = Resource { service_name, environment: &settings.labels.environment };
-        let (lane, note) = match exporter.poll(now, resource) {
-            Step::Wait => return,
-            Step::Say(lane, note) => (lane, Some(note)),
-            Step::Call(call) => {
-                let Some(target) = projects.targets.get(call.lane) else { return };
-                let may_call = caller.may_call(vm, call.lane, target);
-                // Not known yet to be Envoy, where any name may be a cluster: waits for the first request to tell.
-                if !may_call && vm.host() == HostKind::Unknown {
-                    return;
-                }
-                let outcome = if may_call { caller.call(target, &call) } else { Err(NotCalled::NoUpstream) };
-                (call.lane, exporter.dispatched(now, call.lane, outcome))
-            }
-        };
-        if let (Some(note), Some(target)) = (note, projects.targets.get(lane)) {
-            notes.log(note, lane, target, settings.log_level, now);
-        }
+    /// A call of it is under way.
+    pub(super) fn is_calling(&self) -> bool {
+        self.active.try_borrow().is_ok_and(|active| active.as_ref().is_some_and(Active::is_calling))
     }
 
     /// Says once that nginx has put a request's body of `size` bytes where a filter cannot read it.
@@ -283,20 +274,10 @@ impl Root {
         }
     }
 
-    /// An answer to an export call.
-    pub(super) fn call_answered(&self, vm: &Vm, token: u32, headers: u32, body_size: usize) {
-        let answer = Answer::read(vm, headers, body_size);
-        let Ok(mut active) = self.active.try_borrow_mut() else { return };
-        let Some(Active { settings, projects, exporter, notes, .. }) = active.as_mut() else { return };
-        let now = hostcalls::now();
-        if let Some(took) = exporter.call_age(token, now) {
-            vm.measures.export(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        }
-        if let Some((lane, note)) = exporter.answered(now, token, &answer.as_reply())
-            && let Some(target) = projects.targets.get(lane)
-        {
-            notes.log(note, lane, target, settings.log_level, now);
-        }
+    /// Takes an answer to an export call; false where the call is another root's.
+    pub(super) fn call_answered(&self, vm: &Vm, token: u32, answer: &Answer, now: u64) -> bool {
+        let active = self.active.try_borrow_mut();
+        active.is_ok_and(|mut active| active.as_mut().is_some_and(|it| it.call_answered(vm, token, answer, now)))
     }
 
     /// Says again, once a minute, what an operator should not overlook. The first drop is reported at once.
@@ -324,29 +305,24 @@ impl Root {
         }
         let now = hostcalls::now();
         self.ends_at.set(Some(now.saturating_add(END_NS)));
-        let mut projects = 0;
         if let Ok(mut active) = self.active.try_borrow_mut()
             && let Some(active) = active.as_mut()
         {
-            projects = active.projects.targets.len();
-            let pending = active.exporter.pending();
-            log::operator(&format!("ai-tracing: root context {} ends: sending {pending} traces", self.id));
-            active.exporter.end();
+            log::operator(&format!("ai-tracing: root context {} ends: sending {} traces", self.id, active.pending()));
+            active.end(vm, now);
         }
-        // A call for each project: on SIGTERM nothing comes after these.
-        (0..projects).for_each(|_| self.export(vm, now));
         vm.publish(&self.counters);
         false
     }
 
     fn is_drained(&self) -> bool {
         let active = self.active.try_borrow();
-        active.is_ok_and(|active| active.as_ref().is_none_or(|active| active.exporter.is_drained()))
+        active.is_ok_and(|active| active.as_ref().is_none_or(Active::is_drained))
     }
 
     /// What is still here is lost, and counted.
     fn end(&self, vm: &Vm) {
-        let pending = self.active.try_borrow().ok().and_then(|active| Some(active.as_ref()?.exporter.pending()));
+        let pending = self.active.try_borrow().ok().and_then(|active| Some(active.as_ref()?.pending()));
         if let Some(pending) = pending.filter(|pending| *pending > 0) {
             log::operator(&format!("ai-tracing: root context {} ends with {pending} traces not sent", self.id));
         }

@@ -11,8 +11,10 @@ use super::vm::{HostKind, Vm};
 use crate::call::{Beginning, Call, End, GatewayFact, Piece, Properties, Unread, find_route};
 use crate::config::{Activation, LogLevel, Settings};
 use crate::context::TrustCaller;
+use crate::counters::{Counter, Counters};
 use crate::headers;
 use crate::provider::Skip;
+use crate::trace::Ending;
 
 /// Bytes of one piece that are read on Envoy. Pieces are of 1 MiB at the most, unless another filter buffers bodies.
 const PIECE_MAX: usize = 4 * 1024 * 1024;
@@ -37,15 +39,30 @@ pub(super) struct Stream {
     route: Vec<GatewayFact>,
     /// Largest piece that may be read on WasmX; none on Envoy, which may be asked for a part.
     max_read: Option<usize>,
+    /// Its beginning was seen.
+    has_begun: bool,
+    /// It was an LLM call before its context was made anew.
+    is_reset: bool,
 }
 
 impl Stream {
     pub(super) fn new(id: u32, root: Rc<Root>) -> Self {
-        Self { id, root, call: None, skipped: None, may_have_peer: false, route: Vec::new(), max_read: None }
+        Self {
+            id,
+            root,
+            call: None,
+            skipped: None,
+            may_have_peer: false,
+            route: Vec::new(),
+            max_read: None,
+            has_begun: false,
+            is_reset: false,
+        }
     }
 
     /// The path decides whether the call may be traced; the other headers are read only then.
     pub(super) fn request_headers(&mut self, vm: &Vm) {
+        self.has_begun = true;
         vm.detect_host_in_stream();
         let Some((settings, counters)) = self.root.settings() else { return };
         let path = hostcalls::header(MapType::RequestHeaders, ":path").unwrap_or_default();
@@ -98,7 +115,21 @@ impl Stream {
         }
     }
 
-    pub(super) fn request_body(&mut self, size: usize) {
+    /// WasmX goes on with a call in a new context where it has lost the instance in which it began (docs/kong.md, "A
+    /// changed filter chain"): what was seen of it is gone, but not that it was an LLM call.
+    fn look_whether_reset(&mut self, vm: &Vm) {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
+        vm.detect_host_in_stream();
+        let Some((settings, _)) = self.root.settings().filter(|_| vm.host() == HostKind::WasmX) else { return };
+        let path = hostcalls::header(MapType::RequestHeaders, ":path").unwrap_or_default();
+        let is_post = hostcalls::header(MapType::RequestHeaders, ":method").as_deref() == Some(b"POST");
+        self.is_reset = is_post && find_route(&path, &settings, &Counters::default()).is_ok();
+    }
+
+    pub(super) fn request_body(&mut self, vm: &Vm, size: usize) {
+        self.look_whether_reset(vm);
         let Some(call) = self.call.as_mut().filter(|_| size > 0) else { return };
         let room = call.request_room();
         let root = &self.root;
@@ -110,7 +141,8 @@ impl Stream {
         });
     }
 
-    pub(super) fn response_headers(&mut self, end_of_stream: bool) {
+    pub(super) fn response_headers(&mut self, vm: &Vm, end_of_stream: bool) {
+        self.look_whether_reset(vm);
         let Some(call) = self.call.as_mut() else { return self.tell_skipped() };
         let pairs = hostcalls::header_pairs(MapType::ResponseHeaders);
         call.response_headers(&parse_pairs(&pairs));
@@ -123,6 +155,7 @@ impl Stream {
         let Some(call) = self.call.as_mut() else { return };
         if end_of_stream {
             call.response_ended();
+            call.note_end(&hostcalls::now);
         }
         if call.is_upgraded() {
             self.finish_untraced();
@@ -145,7 +178,8 @@ impl Stream {
     }
 
     /// `end_of_stream` is a hint that WasmX often does not give, and never gives wrongly.
-    pub(super) fn response_body(&mut self, size: usize, end_of_stream: bool) {
+    pub(super) fn response_body(&mut self, vm: &Vm, size: usize, end_of_stream: bool) {
+        self.look_whether_reset(vm);
         let Some(call) = self.call.as_mut() else { return };
         if size > 0 {
             let room = call.response_room();
@@ -155,13 +189,15 @@ impl Stream {
         if end_of_stream {
             call.response_ended();
         }
+        call.note_end(&hostcalls::now);
     }
 
-    /// The exchange is over: on both hosts this is the one callback that always comes.
+    /// The exchange is over: the last callback in which the host may be asked.
     pub(super) fn log(&mut self, vm: &Vm) {
+        self.look_whether_reset(vm);
         let Some(call) = self.call.take() else { return };
         let now = hostcalls::now();
-        let (mut details, mut gateway) = (None, Vec::new());
+        let (mut details, mut gateway, mut ending) = (None, Vec::new(), None);
         match vm.host() {
             HostKind::Envoy => {
                 gateway = Gateway::envoy_facts(self.may_have_peer);
@@ -172,19 +208,35 @@ impl Stream {
             HostKind::WasmX => {
                 gateway = std::mem::take(&mut self.route);
                 gateway.extend(vm.gateway.facts());
+                ending = Some(Ending::ClientGone).filter(|_| call.wants_details() && Gateway::client_is_gone());
                 Root::say_isolated(vm);
             }
             _ => {}
         }
         let details = details.as_deref().map(String::from_utf8_lossy);
-        if let Some(call) = call.finish(&End { now, details: details.as_deref(), gateway: &gateway }) {
-            if let Some((settings, _)) = self.root.settings() {
-                let size = call.span.len();
-                let line = || format!("ai-tracing: call of context {} traced, {size} bytes queued", self.id);
-                log::line(settings.log_level, LogLevel::Debug, line);
-            }
-            self.root.offer(vm, call, now);
+        self.finish(vm, call, &End { now, details: details.as_deref(), ending, gateway: &gateway });
+    }
+
+    /// The context is deleted. A call whose log phase has not come is one that nginx answered itself: its `error_page`
+    /// makes it forget the filter, and here any property that is asked for crashes the worker.
+    pub(super) fn deleted(&mut self, vm: &Vm) {
+        if self.is_reset {
+            self.root.lost(Counter::DroppedReset);
         }
+        let Some(call) = self.call.take().filter(|_| vm.host() == HostKind::WasmX) else { return };
+        let gateway = std::mem::take(&mut self.route);
+        let ending = Some(Ending::AnsweredByGateway);
+        self.finish(vm, call, &End { now: hostcalls::now(), details: None, ending, gateway: &gateway });
+    }
+
+    fn finish(&self, vm: &Vm, call: Box<Call>, end: &End<'_>) {
+        let Some(call) = call.finish(end) else { return };
+        if let Some((settings, _)) = self.root.settings() {
+            let size = call.span.len();
+            let line = || format!("ai-tracing: call of context {} traced, {size} bytes queued", self.id);
+            log::line(settings.log_level, LogLevel::Debug, line);
+        }
+        self.root.offer(vm, call, end.now);
     }
 }
 

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
+use super::callout::Answer;
+use super::clock::Clock;
 use super::gateway::Gateway;
 use super::metrics::Metrics;
 use super::root::Root;
@@ -54,6 +56,8 @@ pub(super) struct Vm {
     host: Cell<HostKind>,
     /// The host has started this VM (`on_vm_start`), which WasmX does not do where it re-creates an instance.
     started: Cell<bool>,
+    /// Ticks, and what may be done with them.
+    pub clock: Clock,
     /// Streams that began in this VM, and whether one has ended in it.
     streams_begun: Cell<u64>,
     stream_ended: Cell<bool>,
@@ -76,6 +80,7 @@ impl Vm {
             streams: RefCell::default(),
             host: Cell::new(HostKind::Unknown),
             started: Cell::new(false),
+            clock: Clock::default(),
             streams_begun: Cell::new(0),
             stream_ended: Cell::new(false),
             shared: Shared::new(DEFAULT_BUDGET, hostcalls::random()),
@@ -107,9 +112,27 @@ impl Vm {
         }
     }
 
+    /// All roots, in no order.
+    pub(super) fn roots(&self) -> Vec<Rc<Root>> {
+        self.roots.try_borrow().map(|roots| roots.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Requests that this VM has seen.
+    pub(super) fn requests(&self) -> u64 {
+        self.streams_begun.get()
+    }
+
     /// The root of that id.
     pub(super) fn root(&self, id: u32) -> Option<Rc<Root>> {
         self.roots.try_borrow().ok()?.get(&id).cloned()
+    }
+
+    /// An answer to an export call of any root: on WasmX calls are made in the name of the root whose timer it was.
+    pub(super) fn call_answered(&self, token: u32, headers: u32, body_size: usize) {
+        let answer = Answer::read(self, headers, body_size);
+        let now = hostcalls::now();
+        self.roots().iter().any(|root| root.call_answered(self, token, &answer, now));
+        self.clock.watch_calls(self, now);
     }
 
     /// Runs `act` on the stream of that id, if it is traced.
@@ -125,16 +148,32 @@ impl Vm {
     /// Ends a context.
     pub(super) fn delete(&self, id: u32) {
         let stream = self.streams.try_borrow_mut().ok().and_then(|mut streams| streams.remove(&id));
-        let root =
-            if stream.is_some() { None } else { self.roots.try_borrow_mut().ok().and_then(|mut it| it.remove(&id)) };
-        if root.is_none() {
-            self.stream_ended.set(true);
+        let Some(stream) = stream else {
+            let root = self.roots.try_borrow_mut().ok().and_then(|mut roots| roots.remove(&id));
+            return self.stream_ended.set(self.stream_ended.get() || root.is_none());
+        };
+        self.stream_ended.set(true);
+        if let Ok(mut stream) = stream.try_borrow_mut() {
+            stream.deleted(self);
         }
     }
 
-    /// The host starts the VM.
-    pub(super) fn start(&self) {
+    /// The host starts that root.
+    pub(super) fn start(&self, id: u32) {
         self.started.set(true);
+        if let Some(root) = self.root(id) {
+            root.start();
+        }
+        self.clock.root_started(self.requests());
+    }
+
+    /// This is WasmX, as far as is known: Envoy starts every root.
+    pub(super) fn is_wasmx(&self) -> bool {
+        match self.host.get() {
+            HostKind::WasmX => true,
+            HostKind::Envoy => false,
+            HostKind::Unknown => !self.started.get(),
+        }
     }
 
     /// This VM outlives its requests: the host has started it, or one of its streams has ended and it is still called.

@@ -16,6 +16,8 @@ pub enum Ending {
     GatewayTimeout,
     /// The answer is not whole, and the host does not say which side closed.
     Cut,
+    /// nginx made an answer of its own in place of the upstream's, which the filter never saw.
+    AnsweredByGateway,
 }
 
 /// Moments of a call, nanoseconds since 1970.

@@ -90,6 +90,9 @@ impl Verdict {
     }
 }
 
+/// All that is known where nginx goes on to its `error_page`: it forgets the call, and with it the filter.
+const GATEWAY_ANSWERED: &str = "the gateway answered itself: its upstream refused, closed or timed out";
+
 fn judge(facts: &Facts) -> (Level, Option<String>) {
     let answer = &facts.answer;
     if let Some(status) = facts.status.filter(|status| *status >= 400) {
@@ -107,7 +110,15 @@ fn judge(facts: &Facts) -> (Level, Option<String>) {
             let when = if facts.status.is_some() { "mid-stream" } else { "before the answer" };
             (Level::Warning, Some(format!("client disconnected {when}")))
         }
-        Ending::Cut => (Level::Warning, Some("stream cut".to_owned())),
+        Ending::Cut => {
+            let what = match (facts.status, facts.stream) {
+                (None, _) => "ended before an answer began",
+                (_, true) => "stream cut",
+                (_, false) => "answer cut",
+            };
+            (Level::Warning, Some(what.to_owned()))
+        }
+        Ending::AnsweredByGateway => (Level::Error, Some(GATEWAY_ANSWERED.to_owned())),
         Ending::Complete => judge_answer(facts),
     }
 }
@@ -159,6 +170,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_stream_is_not_called_one() {
+        let answer = Answer { unfinished: true, ..Answer::default() };
+        let facts = Facts { status: Some(200), ending: Ending::Cut, answer, ..Facts::default() };
+        assert_eq!(Verdict::of(&facts).message.as_deref(), Some("answer cut"));
+    }
+
+    #[test]
     fn table() {
         let error = || Answer {
             error: Some(ProviderError { message: "slow down".to_owned(), code: Some("rate".to_owned()) }),
@@ -177,6 +195,8 @@ mod tests {
             (Some(200), Ending::ClientGone, unfinished(), Level::Warning, "client disconnected mid-stream"),
             (None, Ending::ClientGone, Answer::default(), Level::Warning, "client disconnected before the answer"),
             (Some(200), Ending::Cut, unfinished(), Level::Warning, "stream cut"),
+            (None, Ending::Cut, Answer::default(), Level::Warning, "ended before an answer began"),
+            (None, Ending::AnsweredByGateway, Answer::default(), Level::Error, GATEWAY_ANSWERED),
             (Some(200), Ending::UpstreamReset, unfinished(), Level::Error, "upstream failed"),
             (Some(200), Ending::GatewayTimeout, unfinished(), Level::Error, "the gateway gave up"),
             (Some(200), Ending::Complete, unfinished(), Level::Warning, "stream ended without [DONE] or finish_reason"),

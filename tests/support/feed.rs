@@ -89,7 +89,7 @@ impl<'a> Exchange<'a> {
         if self.end_of_stream {
             call.response_ended();
         }
-        Ok((call, End { now: NOW + 1_250_000_000, details: self.details, gateway: &[] }))
+        Ok((call, End { now: NOW + 1_250_000_000, details: self.details, gateway: &[], ..End::default() }))
     }
 
     /// The encoded span, without its random ids.

@@ -55,11 +55,11 @@ pub fn replay_in_process(host: &Personality, cassettes: &[Cassette]) -> Vec<Span
     spans
 }
 
-/// Answers the filter's calls of the next 200 ms; the spans in them, with no rule of Langfuse broken.
+/// Answers the filter's calls of the next second; the spans in them, with no rule of Langfuse broken.
 fn exported(worker: &mut Worker) -> Vec<Span> {
     let mut spans = Vec::new();
-    for _ in 0..10 {
-        worker.advance_ms(20);
+    for _ in 0..100 {
+        worker.advance_ms(10);
         for call in worker.callouts() {
             let (mut found, violations) = read_batch(&call.body).expect("valid protobuf");
             assert!(violations.is_empty(), "{violations:#?}");

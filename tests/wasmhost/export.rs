@@ -31,7 +31,7 @@ fn a_langfuse_without_otlp_gets_the_legacy_batch_on_every_host() {
         for generation in [Generation::BeforeOtlp, Generation::V2] {
             let mut worker = start(&host);
             calls(&mut worker, 3);
-            let spans = serve(&mut worker, generation, 2000);
+            let spans = serve(&mut worker, generation, 40_000);
             assert_eq!(spans.len(), 3, "{} {generation:?}: {:#?}", host.name(), worker.filter_log());
             assert!(spans.iter().all(|span| span.user() == Some("jo") && span.output()["content"] == "Hello!"));
             let log = worker.filter_log();
@@ -50,15 +50,15 @@ fn a_langfuse_that_is_upgraded_gets_otlp_and_loses_nothing() {
     for host in hosts() {
         let mut worker = start(&host);
         calls(&mut worker, 1);
-        assert_eq!(serve(&mut worker, Generation::BeforeOtlp, 1000).len(), 1);
+        assert_eq!(serve(&mut worker, Generation::BeforeOtlp, 15_000).len(), 1);
         // v4 refuses the events that the filter still sends.
         calls(&mut worker, 2);
-        assert_eq!(serve(&mut worker, Generation::V4, 1000).len(), 2, "{}: {:#?}", host.name(), worker.filter_log());
+        assert_eq!(serve(&mut worker, Generation::V4, 15_000).len(), 2, "{}: {:#?}", host.name(), worker.filter_log());
         assert!(worker.filter_log().iter().any(|line| line.contains("takes traces by OTLP")));
         // A server that takes both is asked for OTLP after an hour.
         let mut worker = start(&host);
         calls(&mut worker, 1);
-        assert_eq!(serve(&mut worker, Generation::BeforeOtlp, 1000).len(), 1);
+        assert_eq!(serve(&mut worker, Generation::BeforeOtlp, 15_000).len(), 1);
         assert!(serve(&mut worker, Generation::V4Dual, 3_600_000).is_empty());
         calls(&mut worker, 1);
         let otlp = |call: &Callout| wasm_host::find(&call.headers, ":path") == Some(b"/api/public/otel/v1/traces");
@@ -87,7 +87,7 @@ fn a_dead_project_costs_the_other_one_nothing_and_gets_its_traces_later() {
         let mut worker = two_projects(&host);
         let (mut healthy, mut dead) = (Vec::new(), Vec::new());
         // The self checks of both.
-        assert!(serve(&mut worker, Generation::V4, 1000).is_empty());
+        assert!(serve(&mut worker, Generation::V4, 15_000).is_empty());
         for _ in 0..20 {
             ["a", "b"].iter().for_each(|team| pass(&mut worker, 0, &call_of(team)));
         }
@@ -124,7 +124,7 @@ fn calls_of_a_project_without_keys_pass_and_go_nowhere() {
         exchange.request.path = "/b/v1/chat/completions".to_owned();
         pass(&mut worker, 0, &exchange);
         calls(&mut worker, 1);
-        let spans = serve(&mut worker, Generation::V4, 1000);
+        let spans = serve(&mut worker, Generation::V4, 15_000);
         assert_eq!(spans.len(), 1, "{}", host.name());
         assert_eq!(spans[0].text("langfuse.trace.name"), Some("/v1/chat/completions"));
         let log = worker.filter_log();
@@ -148,7 +148,7 @@ fn metrics_are_there_from_kong_38_and_for_names_that_prometheus_bears() {
     ] {
         let mut worker = start(&host);
         calls(&mut worker, 2);
-        serve(&mut worker, Generation::V4, 1000);
+        serve(&mut worker, Generation::V4, 15_000);
         let metrics = worker.metrics();
         let of =
             |part: &str| metrics.iter().filter(|(name, _)| name.contains(part)).map(|(_, value)| *value).sum::<u64>();
@@ -170,5 +170,5 @@ fn a_root_that_is_configured_again_with_the_same_text_keeps_its_traces() {
     let value: Value = serde_json::from_str(&config(&Value::Null)).unwrap();
     assert_eq!(value["batch_max_age"], 100);
     worker.configure_again(0);
-    assert_eq!(serve(&mut worker, Generation::V4, 1000).len(), 1);
+    assert_eq!(serve(&mut worker, Generation::V4, 15_000).len(), 1);
 }

@@ -20,7 +20,7 @@ fn hosts() -> [Personality; 2] {
 /// A worker whose self check is over.
 fn started(host: &Personality, more: &Value) -> Worker {
     let mut worker = start_with(Setup::new(host.clone()).root(NAME, config(more)));
-    serve(&mut worker, 200, &mut |_, _| (Vec::new(), Answer::status(200)));
+    serve(&mut worker, 1000, &mut |_, _| (Vec::new(), Answer::status(200)));
     worker
 }
 
@@ -151,7 +151,7 @@ fn of_a_mixed_207_only_what_may_be_retried_comes_again() {
     for host in hosts() {
         let mut worker = start_with(Setup::new(host.clone()).root(NAME, config(&json!({"protocol": "ingestion"}))));
         let empty = json!({"successes": [], "errors": []});
-        serve(&mut worker, 200, &mut |_, _| (Vec::new(), Answer::status(207).body(empty.to_string())));
+        serve(&mut worker, 1000, &mut |_, _| (Vec::new(), Answer::status(207).body(empty.to_string())));
         calls(&mut worker, 0..3);
         let mut batches: Vec<Vec<String>> = Vec::new();
         serve(&mut worker, 10_000, &mut |count, call| {
@@ -177,7 +177,7 @@ fn an_outage_longer_than_the_queue_holds_costs_the_oldest() {
         let mut down = |_: usize, _: &Callout| (Vec::new(), Answer::status(503));
         for round in 0..10 {
             calls(&mut worker, round * 3..round * 3 + 3);
-            serve(&mut worker, 1000, &mut down);
+            serve(&mut worker, 3000, &mut down);
         }
         let spans = serve(&mut worker, 130_000, &mut |_, call| well(call));
         let arrived = numbers(&spans);

@@ -48,19 +48,21 @@ fn environment(span: &Span) -> &str {
 fn roots_of_one_instance_keep_their_traces_apart() {
     for host in hosts() {
         let mut worker = two_roots(&host);
-        answer_all(&mut worker, 200);
+        answer_all(&mut worker, 2000);
         pass(&mut worker, 0, &chat());
         pass(&mut worker, 1, &stream());
         pass(&mut worker, 1, &chat());
-        let calls = answer_all(&mut worker, 1000);
+        let calls = answer_all(&mut worker, 30_000);
         let sent: Vec<(usize, String, String)> = calls
             .iter()
             .flat_map(|call| read_spans(call).into_iter().map(move |span| (call, span)))
             .map(|(call, span)| (call.root, call.upstream.clone(), environment(&span).to_owned()))
             .collect();
+        // On WasmX the root whose timer it was makes the calls of all.
+        let second = usize::from(host == Personality::envoy());
         let of = |root: usize, number: &str| (root, format!("langfuse-{number}:80"), number.to_owned());
         let distinct: BTreeSet<_> = sent.iter().cloned().collect();
-        assert_eq!(distinct, BTreeSet::from([of(0, "one"), of(1, "two")]), "{}", host.name());
+        assert_eq!(distinct, BTreeSet::from([of(0, "one"), of(second, "two")]), "{}", host.name());
         assert_eq!(sent.len(), 3, "{}", host.name());
     }
 }
@@ -163,13 +165,14 @@ fn a_replaced_configuration_counts_for_new_calls_and_the_old_root_sends_what_it_
         pass(&mut worker, 0, &chat());
         let new = worker.replace_config(0, config(&json!({"environment": "new"}))).unwrap();
         pass(&mut worker, new, &chat());
-        let calls = answer_all(&mut worker, 2000);
+        // WasmX calls seldom behind a change.
+        let calls = answer_all(&mut worker, 200_000);
         let spans: Vec<Span> = calls.iter().flat_map(read_spans).collect();
         let environments: BTreeSet<&str> = spans.iter().map(environment).collect();
         assert_eq!((spans.len(), environments), (2, BTreeSet::from(["new", "production"])), "{}", host.name());
         worker.end_root(0);
         pass(&mut worker, new, &chat());
-        assert_eq!(answer_all(&mut worker, 2000).iter().flat_map(read_spans).count(), 1);
+        assert_eq!(answer_all(&mut worker, 15_000).iter().flat_map(read_spans).count(), 1);
     }
 }
 

@@ -11,6 +11,9 @@ use wasm_host::{Answer, Callout, Exchange, Isolation, Kong, Module, Personality,
 pub const NAME: &str = "ai-tracing";
 /// Address of the Langfuse that these tests play.
 pub const UPSTREAM: &str = "langfuse.test:3000";
+/// Shortest time, in milliseconds, after which nothing is under way: WasmX rests behind a call, and longer in an instance
+/// that was made anew.
+const QUIET_MS: u64 = 15_000;
 /// Longest simulated time that a test waits for a call, in milliseconds.
 const PATIENCE_MS: u64 = 320_000;
 
@@ -78,13 +81,13 @@ pub fn try_wait_for_call(worker: &mut Worker, patience_ms: u64) -> Option<Callou
     None
 }
 
-/// Answers the filter's calls with success until none follows for `quiet_ms`; the spans that came.
+/// Answers the filter's calls with success until none follows for `quiet_ms` ([`QUIET_MS`] at least); the spans that came.
 pub fn drain(worker: &mut Worker, quiet_ms: u64) -> Vec<Span> {
     /// More calls than any test has reason for: a filter that calls from each answer would go on for ever.
     const CALLS_MAX: usize = 1000;
     let mut spans = Vec::new();
     for _ in 0..CALLS_MAX {
-        let Some(call) = try_wait_for_call(worker, quiet_ms) else { return spans };
+        let Some(call) = try_wait_for_call(worker, quiet_ms.max(QUIET_MS)) else { return spans };
         spans.extend(read_spans(&call));
         worker.answer(call.token, Answer::status(200));
     }

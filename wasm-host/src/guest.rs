@@ -110,7 +110,9 @@ impl Guest<'_> {
 
     /// Records a broken rule, and stops the guest where the host would.
     pub(crate) fn broke(&mut self, rule: Rule, detail: &str) -> Result<(), Error> {
-        self.state_mut().broke(rule, detail);
+        if !self.state_mut().broke(rule, detail) {
+            return Ok(());
+        }
         match rule.effect() {
             Effect::Trap | Effect::Crash => Err(Error::host(Stopped(rule))),
             _ => Ok(()),

@@ -121,16 +121,17 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Records that a rule was broken, if it is one of this host.
-    pub(crate) fn broke(&mut self, rule: Rule, detail: &str) {
+    /// Records that a rule was broken; false where it is none of this host.
+    pub(crate) fn broke(&mut self, rule: Rule, detail: &str) -> bool {
         if rule.host() == Host::WasmX && self.wasmx().is_none() {
-            return;
+            return false;
         }
         if rule.effect() == Effect::Leak {
             self.leaked += 1;
         }
         let context = format!("{} in {}: {detail}", self.describe(), self.place.phase.export());
         self.violations.push(Violation { rule, context });
+        true
     }
 
     fn describe(&self) -> String {
