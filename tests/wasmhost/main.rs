@@ -22,6 +22,7 @@ mod export;
 mod faults;
 #[path = "../support/feed.rs"]
 mod feed;
+mod freed;
 mod lifecycle;
 #[path = "../support/replay.rs"]
 mod replay;

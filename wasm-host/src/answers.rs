@@ -1,6 +1,7 @@
 //! HTTP calls of the filter that are under way, and their answers.
 
 use crate::callout::{Answer, Callout, Reading, envoy_reading, wasmx_reading};
+use crate::law::Rule;
 use crate::personality::Kong;
 use crate::phase::Phase;
 use crate::state::Subject;
@@ -23,16 +24,32 @@ impl Worker {
         }
         let callout = self.shared.borrow_mut().callouts.remove(at);
         let silent = self.dead.is_some() || self.exiting || self.vm_failed;
+        if callout.orphaned && !silent && !self.is_linked_again(&callout) {
+            self.shared.borrow_mut().broke(Rule::PlanFreedUnderCall, &format!("call {token}"));
+            self.dead = Some(Rule::PlanFreedUnderCall);
+            return;
+        }
         let Some(reading) = self.reading(answer).filter(|_| !silent) else { return };
-        if !self.instances[callout.owner.instance].alive || self.is_over(callout.owner.subject) {
+        let mut owner = callout.owner;
+        if callout.orphaned {
+            owner.instance = self.main.unwrap_or(owner.instance);
+        }
+        if !self.instances[owner.instance].alive || self.is_over(owner.subject) {
             return;
         }
         let arguments = [token, reading.headers.len() as u32, reading.body.len() as u32, 0];
         self.shared.borrow_mut().reading = Some(reading);
-        let outcome = self.run(callout.owner, Phase::CallAnswer, &arguments);
+        let outcome = self.run(owner, Phase::CallAnswer, &arguments);
         self.shared.borrow_mut().reading = None;
         self.note_envoy_failure(outcome.is_err());
         self.end_roots_that_are_done();
+    }
+
+    /// The timer of the root that made the call has ticked since the store was destroyed, before any request made another.
+    fn is_linked_again(&self, callout: &Callout) -> bool {
+        let state = self.shared.borrow();
+        let root = &state.roots[callout.root];
+        root.configured_in.is_some() && root.configured_in == self.main && root.current == callout.of
     }
 
     fn is_over(&self, subject: Subject) -> bool {

@@ -23,6 +23,10 @@ pub struct Callout {
     /// When the host gives it up; none = never.
     pub(crate) deadline_ns: Option<u64>,
     pub(crate) owner: Owner,
+    /// The incarnation of the root in whose name it was made.
+    pub(crate) of: usize,
+    /// The store of its instance has been destroyed while it was under way.
+    pub(crate) orphaned: bool,
 }
 
 impl Callout {

@@ -64,6 +64,9 @@ pub enum Ending {
     UpstreamCut,
     /// The client left.
     ClientGone,
+    /// Nothing came of the upstream: the gateway answers itself. On WasmX its `error_page` makes nginx forget the filter,
+    /// which is told of nothing but the deletion of its context (hosts.md, section 13.1).
+    AnsweredByGateway,
 }
 
 /// A response of the upstream.

@@ -1,7 +1,7 @@
 //! New configurations, the ends of roots and workers, and what Kong does to instances.
 
 use crate::phase::Phase;
-use crate::state::Root;
+use crate::state::{Root, Stream};
 use crate::worker::{Worker, fresh_root};
 
 impl Worker {
@@ -36,7 +36,7 @@ impl Worker {
         if self.on_wasmx() || self.vm_failed || self.shared.borrow().roots[root].ended {
             return;
         }
-        let Ok(owner) = self.live_root(root) else { return };
+        let Ok(owner) = self.live_root(root, None) else { return };
         let outcome = self.run(owner, Phase::Done, &[]);
         self.note_envoy_failure(outcome.is_err());
         let mut state = self.shared.borrow_mut();
@@ -55,7 +55,7 @@ impl Worker {
             if self.vm_failed {
                 continue;
             }
-            if let Ok(owner) = self.live_root(root) {
+            if let Ok(owner) = self.live_root(root, None) {
                 let _ = self.run(owner, Phase::Delete, &[]);
             }
         }
@@ -63,7 +63,7 @@ impl Worker {
 
     /// Runs the root's `on_configure` once more where it is, with the same text.
     pub fn configure_again(&mut self, root: usize) {
-        let Ok(owner) = self.live_root(root) else { return };
+        let Ok(owner) = self.live_root(root, None) else { return };
         let size = self.shared.borrow().roots[root].config.len() as u32;
         let _ = self.run(owner, Phase::Configure, &[size]);
     }
@@ -80,12 +80,24 @@ impl Worker {
         (0..roots).for_each(|root| self.end_root(root));
     }
 
-    /// Kong, after any change of a filter chain: the instance is freed with all that is in it, and made anew when it is
-    /// needed; old timers go on (hosts.md, section 5).
-    pub fn lose_instance(&mut self) {
+    /// Kong frees the plan of a filter chain that was changed or removed: the worker's store is destroyed with every
+    /// instance in it (ngx_proxy_wasm.c, `ngx_proxy_wasm_root_destroy`; hosts.md, section 13.2). Nothing is called in the
+    /// guest; calls that are under way and old timers go on.
+    pub fn free_plan(&mut self) {
         assert!(self.on_wasmx(), "Envoy keeps its VM");
-        if let Some(main) = self.main {
-            self.throw_away(main);
+        let Some(main) = self.main else { return };
+        let open: Vec<usize> = {
+            let mut state = self.shared.borrow_mut();
+            state.callouts.iter_mut().for_each(|call| call.orphaned |= call.owner.instance == main);
+            let streams = state.streams.iter().enumerate();
+            let is_open =
+                |(_, stream): &(usize, &Stream)| stream.owner.instance == main && !stream.over && !stream.detached;
+            streams.filter(is_open).map(|(index, _)| index).collect()
+        };
+        self.throw_away(main);
+        let mut state = self.shared.borrow_mut();
+        for stream in open {
+            (state.streams[stream].lost, state.streams[stream].detached) = (true, false);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::instance::Instance;
 use crate::law::{Effect, Rule};
 use crate::personality::Isolation;
 use crate::phase::Phase;
-use crate::state::{Owner, Place, Subject};
+use crate::state::{Incarnation, Owner, Place, Subject};
 use crate::worker::Worker;
 
 /// Between callbacks.
@@ -64,7 +64,8 @@ impl Worker {
             self.main = None;
         }
         let mut state = self.shared.borrow_mut();
-        state.callouts.retain(|callout| callout.owner.instance != instance);
+        // What is answered later crashes the worker, unless it failed with the instance (a trap, an isolated stream).
+        state.callouts.retain(|callout| callout.owner.instance != instance || callout.orphaned);
         state.streams.iter_mut().filter(|stream| stream.owner.instance == instance).for_each(|stream| {
             stream.detached = true;
         });
@@ -99,11 +100,23 @@ impl Worker {
         Ok(main)
     }
 
-    /// The root's context in the main instance; WasmX configures it anew where the instance is a new one.
-    pub(crate) fn live_root(&mut self, root: usize) -> Result<Owner, Rule> {
+    /// The root's context in the main instance; WasmX configures it anew where the instance is a new one: as the
+    /// incarnation whose timer ticks, or as a new one for a request.
+    pub(crate) fn live_root(&mut self, root: usize, ticking: Option<usize>) -> Result<Owner, Rule> {
         let instance = self.main_instance()?;
         let configured_in = self.shared.borrow().roots[root].configured_in;
         if configured_in != Some(instance) {
+            {
+                let mut state = self.shared.borrow_mut();
+                let root = &mut state.roots[root];
+                match ticking {
+                    Some(incarnation) => root.current = incarnation,
+                    None => {
+                        root.current = root.incarnations.len();
+                        root.incarnations.push(Incarnation::default());
+                    }
+                }
+            }
             self.configure(root, instance, false)?;
             self.shared.borrow_mut().roots[root].configured_in = Some(instance);
         }
@@ -119,7 +132,7 @@ impl Worker {
     pub(crate) fn instance_for_stream(&mut self, root: usize) -> Result<usize, Rule> {
         let isolation = self.shared.borrow().wasmx().map(|wasmx| wasmx.isolation).unwrap_or_default();
         if isolation == Isolation::None {
-            return Ok(self.live_root(root)?.instance);
+            return Ok(self.live_root(root, None)?.instance);
         }
         let instance = self.new_instance()?;
         self.configure(root, instance, false)?;
@@ -133,8 +146,9 @@ impl Worker {
         let size = {
             let mut state = self.shared.borrow_mut();
             state.contexts.insert((instance, owner.context), owner.subject);
-            state.roots[root].tick_set = false;
-            state.roots[root].config.len() as u32
+            let root = &mut state.roots[root];
+            root.incarnations[root.current].period_ns = 0;
+            root.config.len() as u32
         };
         self.run(owner, Phase::Create, &[0])?;
         let mut steps = vec![(Phase::Configure, size)];

@@ -41,13 +41,25 @@ pub(crate) struct Place {
     pub subject: Option<Subject>,
 }
 
-/// One timer; after traps a root may have several.
+/// One timer. On WasmX a root may have several, and none of them is ever taken away from outside.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timer {
     pub period_ns: u64,
     pub due_ns: u64,
     /// The instance that set it.
     pub instance: usize,
+    /// The incarnation that set it.
+    pub of: usize,
+}
+
+/// One `ngx_proxy_wasm_exec_t` of a root: WasmX makes a new one where a request finds none in a new instance, and goes on
+/// with an old one where that one's timer comes first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Incarnation {
+    /// Its period; its timers go on while it is not 0.
+    pub period_ns: u64,
+    /// It has had a tick of its own, without which a call traps in the tick of another.
+    pub has_ticked: bool,
 }
 
 /// A root context.
@@ -58,11 +70,12 @@ pub(crate) struct Root {
     pub context: u32,
     /// The instance in which it was configured.
     pub configured_in: Option<usize>,
-    /// Its tick was set in that instance.
-    pub tick_set: bool,
-    /// The period was set to 0 (WasmX).
-    pub tick_paused: bool,
     pub timers: Vec<Timer>,
+    pub incarnations: Vec<Incarnation>,
+    /// The incarnation that the instance knows.
+    pub current: usize,
+    /// The one whose timer ticks.
+    pub ticking: Option<usize>,
     /// `on_done` was called and asked to go on.
     pub kept: bool,
     /// `proxy_done` was called.
@@ -89,6 +102,8 @@ pub(crate) struct Stream {
     pub local_status: Option<u16>,
     /// No more callbacks: its instance is gone, or it never reached the filter.
     pub detached: bool,
+    /// Its context went with a store that was destroyed: it gets a new one with its next callback.
+    pub lost: bool,
     pub over: bool,
 }
 

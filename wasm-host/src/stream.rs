@@ -21,6 +21,9 @@ impl Worker {
     pub fn exchange(&mut self, root: usize, exchange: &Exchange) -> Passed {
         let stream = self.open(root, &exchange.request);
         self.advance_ms(exchange.think_ms);
+        if exchange.response.ending == Ending::AnsweredByGateway {
+            return self.fail_upstream(stream, exchange.response.status);
+        }
         self.response_head(stream, &exchange.response);
         for piece in &exchange.response.pieces {
             self.advance_ms(exchange.gap_ms);
@@ -80,6 +83,7 @@ impl Worker {
             harm: Vec::new(),
             local_status: None,
             detached: true,
+            lost: false,
             over: false,
         };
         state.streams.push(stream);
@@ -187,6 +191,20 @@ impl Worker {
         self.end(id, ending.unwrap_or(Ending::ClientGone))
     }
 
+    /// The upstream refused, closed or timed out: the gateway answers with `status` in its place.
+    pub fn fail_upstream(&mut self, id: StreamId, status: u16) -> Passed {
+        if self.on_wasmx() {
+            self.callback(id, Phase::Delete, &[]);
+            let mut state = self.shared.borrow_mut();
+            let stream = &mut state.streams[id.0];
+            (stream.over, stream.local_status) = (true, Some(status));
+            drop(state);
+            return self.passed(id);
+        }
+        self.response_head(id, &Response::of(status, "text/plain", Vec::new(), Framing::ContentLength));
+        self.end(id, Ending::AnsweredByGateway)
+    }
+
     /// The client leaves, whatever the response says.
     pub fn abort(&mut self, id: StreamId) -> Passed {
         self.end(id, Ending::ClientGone)
@@ -197,6 +215,7 @@ impl Worker {
             Ending::Complete => "via_upstream",
             Ending::UpstreamCut => "upstream_reset_after_response_started{connection_termination}",
             Ending::ClientGone => "downstream_remote_disconnect",
+            Ending::AnsweredByGateway => "upstream_reset_before_response_started{connection_failure}",
         };
         if ending == Ending::Complete && self.has_final_call(id) {
             self.body_callback(id, Phase::ResponseBody, Vec::new(), true);
@@ -252,10 +271,36 @@ impl Worker {
             self.skipped(id, phase);
             return;
         }
+        let Some(owner) = self.with_context(id, owner, phase) else { return };
         match self.run(owner, phase, arguments) {
             Ok(action) => self.acted(id, phase, action),
             Err(rule) => self.callback_failed(id, phase, rule),
         }
+    }
+
+    /// WasmX gives a stream whose context is gone a new one, but not for its deletion (ngx_proxy_wasm.c,
+    /// `ngx_proxy_wasm_run_step`).
+    fn with_context(&mut self, id: StreamId, owner: Owner, phase: Phase) -> Option<Owner> {
+        let (lost, root) = {
+            let state = self.shared.borrow();
+            (state.streams[id.0].lost, state.streams[id.0].root)
+        };
+        if !lost {
+            return Some(owner);
+        }
+        if phase == Phase::Delete {
+            return None;
+        }
+        let instance = self.instance_for_stream(root).ok()?;
+        let owner = Owner { instance, ..owner };
+        let root_context = {
+            let mut state = self.shared.borrow_mut();
+            state.contexts.insert((instance, owner.context), owner.subject);
+            (state.streams[id.0].owner, state.streams[id.0].lost) = (owner, false);
+            state.roots[root].context
+        };
+        self.run(owner, Phase::Create, &[root_context]).ok()?;
+        Some(owner)
     }
 
     /// The stream's instance trapped in another stream or tick: what is still in the request fails (ngx_proxy_wasm.c,

@@ -13,7 +13,7 @@ use crate::phase::Phase;
 use crate::random::Random;
 use crate::run::NOWHERE;
 use crate::setup::{Setup, StartError};
-use crate::state::{Root, Shared, State};
+use crate::state::{Incarnation, Root, Shared, State, Timer};
 
 const MS: u64 = 1_000_000;
 
@@ -110,13 +110,7 @@ impl Worker {
             let now = self.shared.borrow().now_ns.max(at);
             self.shared.borrow_mut().now_ns = now;
             match event {
-                Event::Tick { root, timer } => {
-                    let timer = self.shared.borrow_mut().roots[root].timers.get_mut(timer).map(|timer| {
-                        timer.due_ns = now + timer.period_ns;
-                        timer.instance
-                    });
-                    self.tick(root, timer);
-                }
+                Event::Tick { root, timer } => self.timer_fires(root, timer),
                 Event::Timeout(token) => self.answer(token, Answer::Failed(Failure::Timeout)),
             }
         }
@@ -125,7 +119,7 @@ impl Worker {
 
     fn next_event(&self, until: u64) -> Option<(u64, Event)> {
         let state = self.shared.borrow();
-        let ticking = state.roots.iter().enumerate().filter(|(_, root)| !root.ended && !root.tick_paused);
+        let ticking = state.roots.iter().enumerate().filter(|(_, root)| !root.ended);
         let ticks = ticking.flat_map(|(root, found)| {
             found.timers.iter().enumerate().map(move |(timer, found)| (found.due_ns, Event::Tick { root, timer }))
         });
@@ -144,6 +138,24 @@ impl Worker {
         self.shared.borrow().now_ns
     }
 
+    fn timer_fires(&mut self, root: usize, index: usize) {
+        let fired = {
+            let mut state = self.shared.borrow_mut();
+            let now = state.now_ns;
+            let timer = &mut state.roots[root].timers[index];
+            timer.due_ns = now + timer.period_ns;
+            *timer
+        };
+        self.tick(root, Some(fired));
+        if self.on_wasmx() {
+            let mut state = self.shared.borrow_mut();
+            let root = &mut state.roots[root];
+            if root.incarnations[fired.of].period_ns == 0 {
+                root.timers.remove(index);
+            }
+        }
+    }
+
     /// Delivers a tick now, whatever the timers say: early, or doubled.
     pub fn tick_now(&mut self, root: usize) {
         self.tick(root, None);
@@ -151,17 +163,25 @@ impl Worker {
 
     /// A timer ticks the instance that set it as long as that one belongs to a request; then, and for ever, the root
     /// that all share (ngx_proxy_wasm.c, `ngx_proxy_wasm_filter_tick_handler`; read, not measured).
-    fn tick(&mut self, root: usize, timer_of: Option<usize>) {
+    fn tick(&mut self, root: usize, timer: Option<Timer>) {
         let ended = self.shared.borrow().roots[root].ended;
         if self.dead.is_some() || self.exiting || self.vm_failed || ended {
             return;
         }
-        let isolated = timer_of.filter(|instance| self.main != Some(*instance) && self.instances[*instance].alive);
+        let isolated = timer.map(|timer| timer.instance);
+        let isolated = isolated.filter(|instance| self.main != Some(*instance) && self.instances[*instance].alive);
+        let of = timer.map_or_else(|| self.shared.borrow().roots[root].current, |timer| timer.of);
         let owner = match isolated {
             Some(instance) => Ok(self.root_owner(root, instance)),
-            None => self.live_root(root),
+            None => self.live_root(root, Some(of)),
         };
         let Ok(owner) = owner else { return };
+        {
+            let mut state = self.shared.borrow_mut();
+            let root = &mut state.roots[root];
+            root.ticking = Some(of);
+            root.incarnations[of].has_ticked = true;
+        }
         let outcome = self.run(owner, Phase::Tick, &[]);
         self.note_envoy_failure(outcome.is_err());
         self.end_roots_that_are_done();
@@ -183,9 +203,10 @@ pub(crate) fn fresh_root(name: String, config: Vec<u8>) -> Root {
         config,
         context: 0,
         configured_in: None,
-        tick_set: false,
-        tick_paused: false,
         timers: Vec::new(),
+        incarnations: vec![Incarnation::default()],
+        current: 0,
+        ticking: None,
         kept: false,
         done: false,
         ended: false,

@@ -28,7 +28,10 @@ pub(super) fn call(guest: &mut Guest<'_>, arguments: &Arguments<'_>) -> Result<u
     };
     let headers_are_readable = headers.is_some();
     let headers = headers.unwrap_or_default();
-    let mut callout = Callout { token, root, upstream, headers, body, timeout_ms, since_ns, deadline_ns: None, owner };
+    let of = guest.state().roots.get(root).map_or(0, |root| root.current);
+    let (deadline_ns, orphaned) = (None, false);
+    let mut callout =
+        Callout { token, root, upstream, headers, body, timeout_ms, since_ns, deadline_ns, owner, of, orphaned };
     let personality = guest.state().personality.clone();
     let refused = match &personality {
         Personality::Envoy(envoy) => envoy_refusal(envoy, &callout, headers_are_readable),
@@ -86,6 +89,9 @@ fn wasmx_refusal(guest: &mut Guest<'_>, callout: &Callout) -> Result<Option<u32>
     if place.phase == Phase::CallAnswer && matches!(place.subject, Some(Subject::Root(_))) {
         from_answer(guest, upstream)?;
     }
+    if place.phase == Phase::Tick && !has_ticked_itself(&guest.state(), callout.root) {
+        guest.broke(Rule::CallInForeignTick, upstream)?;
+    }
     if !is_wasmx_address(upstream) || lacks(callout, &[":method", ":path"]) {
         guest.broke(Rule::CallRefused, &format!("to {upstream:?} with headers {:?}", names(callout)))?;
         return Ok(Some(status::INTERNAL_FAILURE));
@@ -99,6 +105,11 @@ fn wasmx_refusal(guest: &mut Guest<'_>, callout: &Callout) -> Result<Option<u32>
         guest.broke(Rule::SecondCall, &format!("call {} while call {other} is under way", callout.token))?;
     }
     Ok(None)
+}
+
+/// `pwctx->step` of the root that the instance knows is a tick's: one of its own timers has ticked.
+fn has_ticked_itself(state: &State, root: usize) -> bool {
+    state.roots.get(root).is_none_or(|root| root.incarnations[root.current].has_ticked)
 }
 
 fn names(callout: &Callout) -> Vec<&str> {

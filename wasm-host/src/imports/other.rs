@@ -34,7 +34,7 @@ pub(super) fn set_tick_period(guest: &mut Guest<'_>, arguments: &Arguments<'_>) 
     let period_ms = arguments.u32(0);
     let subject = guest.state().place.subject;
     let Some(Subject::Root(root)) = subject else { return Ok(status::BAD_ARGUMENT) };
-    let set_before = guest.state().roots.get(root).is_some_and(|root| root.tick_set);
+    let set_before = guest.state().roots.get(root).is_some_and(|root| root.incarnations[root.current].period_ns > 0);
     if period_ms > 0 && set_before {
         guest.broke(Rule::TickSetTwice, &format!("to {period_ms} ms"))?;
     }
@@ -44,20 +44,20 @@ pub(super) fn set_tick_period(guest: &mut Guest<'_>, arguments: &Arguments<'_>) 
     Ok(status::OK)
 }
 
-/// Envoy has one timer a root. WasmX adds one (after a trap the old one goes on); 0 only puts it to sleep there, so
-/// that the next period wakes two.
+/// Envoy has one timer a root. WasmX adds one to those that are there; a period of 0 lets each end when it has ticked once
+/// more (ngx_proxy_wasm_util.c, `ngx_proxy_wasm_filter_tick_handler`).
 fn set_timer(state: &mut State, root: usize, period_ms: u32, instance: usize) {
     let period_ns = u64::from(period_ms) * MS;
-    let timer = Timer { period_ns, due_ns: state.now_ns + period_ns, instance };
+    let due_ns = state.now_ns + period_ns;
     let on_wasmx = state.wasmx().is_some();
     let Some(root) = state.roots.get_mut(root) else { return };
     if !on_wasmx {
         root.timers.clear();
     }
-    root.tick_set = period_ms > 0;
-    root.tick_paused = period_ms == 0;
+    let of = root.current;
+    root.incarnations[of].period_ns = period_ns;
     if period_ms > 0 {
-        root.timers.push(timer);
+        root.timers.push(Timer { period_ns, due_ns, instance, of });
     }
 }
 

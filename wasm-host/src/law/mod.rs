@@ -114,6 +114,11 @@ law! {
     CallFramed: WasmX Misleads, "hosts.md 4",
         "An HTTP call with `content-length` or `transfer-encoding` of its own: the body is cut, or framed twice.";
 
+    CallInForeignTick: WasmX Trap, "hosts.md 13.2a",
+        "An HTTP call in the tick of a timer that an earlier instance's root has left, before the root's own first tick.";
+    PlanFreedUnderCall: WasmX Crash, "hosts.md 13.2b, ngx_http_proxy_wasm_dispatch.c:874",
+        "An HTTP call ends after the plan of any filter chain was freed while it was under way, and requests have made its root anew: the worker crashes.";
+
     // Timers.
     TickSetTwice: WasmX Trap, "hosts.md 3",
         "The tick's period is set a second time to something other than 0.";
@@ -147,6 +152,9 @@ law! {
     // Properties.
     PluginNameInConfigure: WasmX Crash, "hosts.md 2.9",
         "The property `plugin_name` is read in `on_configure`: the worker crashes.";
+
+    PropertyInDelete: WasmX Crash, "hosts.md 13.1",
+        "A property is read in `on_delete`: there is no request any more, and the worker crashes.";
 
     // Metrics.
     MetricsTooOld: WasmX Trap, "hosts.md 1, 3",

@@ -1,7 +1,7 @@
 //! hosts.md section 3, the WasmX column: which host call is fatal in which callback.
 
 use super::Rule;
-use crate::phase::Phase::{self, CallAnswer, Configure, Log, RequestBody, RequestHeaders, ResponseBody};
+use crate::phase::Phase::{self, CallAnswer, Configure, Delete, Log, RequestBody, RequestHeaders, ResponseBody};
 use crate::phase::Phase::{ResponseHeaders, Tick, VmStart};
 use crate::state::Place;
 
@@ -22,6 +22,7 @@ pub(crate) fn forbidden(call: &str, arguments: &[u64], place: Place) -> Option<R
         "proxy_set_tick_period_milliseconds" => {
             broken(!matches!(phase, VmStart | Configure | Tick | CallAnswer), Rule::TickSetOutside)
         }
+        "proxy_get_property" => broken(phase == Delete, Rule::PropertyInDelete),
         "proxy_get_header_map_pairs" | "proxy_get_header_map_value" => {
             broken(kind == REQUEST_HEADERS && phase == Tick, Rule::RequestHeadersInTick)
         }

@@ -9,6 +9,16 @@ pub struct Case {
     pub rule: Rule,
     pub guest: Guest,
     pub wasmx: Personality,
+    /// The gateway frees the plan of another filter chain, with all instances: while the guest's call is under way, or
+    /// before its timer comes.
+    pub freed: Option<Freed>,
+}
+
+/// When a plan is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freed {
+    UnderCall,
+    BeforeTick,
 }
 
 /// Header list of a call that is as it should be.
@@ -22,7 +32,7 @@ pub fn kong(change: impl FnOnce(&mut WasmX)) -> Personality {
 }
 
 fn case(rule: Rule, guest: Guest) -> Case {
-    Case { rule, guest, wasmx: kong(|_| {}) }
+    Case { rule, guest, wasmx: kong(|_| {}), freed: None }
 }
 
 /// A guest that runs `code` in `callback`.
@@ -94,13 +104,26 @@ fn calling() -> Vec<Case> {
         case(Rule::SecondCall, twice.on("proxy_on_tick", first + &second)),
         case(Rule::CallRefused, refused.on("proxy_on_tick", refused_call)),
         case(Rule::CallFramed, framed.on("proxy_on_tick", framed_call)),
+        freed(Rule::PlanFreedUnderCall, Freed::UnderCall),
+        freed(Rule::CallInForeignTick, Freed::BeforeTick),
     ]
+}
+
+/// A guest that calls at each of its ticks.
+fn freed(rule: Rule, freed: Freed) -> Case {
+    let mut guest = Guest::new();
+    let call = guest.http_call("h:80", HEADERS);
+    let timer = if freed == Freed::BeforeTick { TICK } else { "" };
+    Case { freed: Some(freed), ..case(rule, guest.on("proxy_on_configure", timer).on("proxy_on_tick", call)) }
 }
 
 fn in_callbacks() -> Vec<Case> {
     let mut plugin_name = Guest::new();
     let name = plugin_name.text("plugin_name");
     let property = format!("(drop (call $proxy_get_property {name} (i32.const 16) (i32.const 20)))");
+    let mut deleted = Guest::new();
+    let node = deleted.text("ngx\0pid");
+    let in_delete = format!("(drop (call $proxy_get_property {node} (i32.const 16) (i32.const 20)))");
     let pairs = "(drop (call $proxy_get_header_map_pairs (i32.const 0) (i32.const 16) (i32.const 20)))";
     let add = |map: u32| {
         let text = "(i32.const 1024) (i32.const 0)";
@@ -121,6 +144,7 @@ fn in_callbacks() -> Vec<Case> {
         on(Rule::ResponseHeadersSetLate, "proxy_on_response_body", &add(2)),
         on(Rule::LocalResponseLate, "proxy_on_log", &zeros("proxy_send_local_response", 8)),
         case(Rule::PluginNameInConfigure, plugin_name.on("proxy_on_configure", property)),
+        case(Rule::PropertyInDelete, deleted.on("proxy_on_delete", in_delete)),
         on(Rule::SharedData, "proxy_on_configure", &zeros("proxy_set_shared_data", 5)),
         on(Rule::SharedQueue, "proxy_on_log", &zeros("proxy_register_shared_queue", 3)),
         on(Rule::ForeignFunction, "proxy_on_log", &zeros("proxy_call_foreign_function", 6)),

@@ -87,7 +87,75 @@ fn on_kong_an_old_root_goes_on_beside_the_new_one() {
     worker.replace_config(0, "2").unwrap();
     worker.advance_ms(10);
     assert_eq!(worker.filter_log().len(), 2);
-    worker.lose_instance();
+    worker.free_plan();
     worker.advance_ms(10);
     assert_eq!((worker.filter_log().len(), worker.timers(0)), (4, 2));
+}
+
+/// A guest that sets a timer when it is configured, and logs ticks.
+fn ticking() -> Guest {
+    let period = "(drop (call $proxy_set_tick_period_milliseconds (i32.const 10)))";
+    logging(Guest::new().on("proxy_on_configure", period), &[("proxy_on_tick", "tick")])
+}
+
+#[test]
+fn a_timer_outlives_the_root_that_a_request_has_replaced_and_ticks_the_new_one() {
+    let mut worker = Worker::start(&ticking().module(), Setup::new(kong(|_| {})).root("tap", "1")).unwrap();
+    for freed in 1..=3 {
+        worker.free_plan();
+        worker.exchange(
+            0,
+            &Exchange { think_ms: 0, ..Exchange::new(Request::post("/", "q"), Response::json(200, "{}")) },
+        );
+        assert_eq!(worker.timers(0), 1 + freed, "each time one more, for ever");
+    }
+    let before = worker.filter_log().len();
+    worker.advance_ms(10);
+    assert_eq!(worker.filter_log().len() - before, 4);
+}
+
+#[test]
+fn a_root_that_sets_no_timer_when_its_own_makes_it_anew_has_none_left() {
+    let once = "(if (i32.eqz (i32.load (i32.const 32))) (then
+        (drop (call $proxy_set_tick_period_milliseconds (i32.const 10)))))";
+    let module = logging(Guest::new().on("proxy_on_vm_start", once), &[("proxy_on_tick", "tick")]).module();
+    let mut worker = Worker::start(&module, Setup::new(kong(|_| {})).root("tap", "1")).unwrap();
+    worker.advance_ms(20);
+    worker.free_plan();
+    worker.advance_ms(100);
+    assert_eq!((worker.filter_log().len(), worker.timers(0)), (3, 0), "the tick that made it anew was the last");
+}
+
+#[test]
+fn a_stream_whose_instance_was_freed_goes_on_in_a_new_context() {
+    let steps = [
+        ("proxy_on_context_create", "create"),
+        ("proxy_on_request_headers", "request"),
+        ("proxy_on_response_headers", "response"),
+    ];
+    let module = logging(logging(Guest::new(), &steps), ENDS).module();
+    let mut worker = Worker::start(&module, Setup::new(kong(|_| {})).root("tap", "1")).unwrap();
+    let stream = worker.open(0, &Request::post("/", "q"));
+    worker.free_plan();
+    worker.response_head(stream, &Response::json(200, "{}"));
+    assert!(!worker.finish(stream).harmed());
+    let log = worker.filter_log();
+    assert_eq!(log, ["create", "create", "request", "create", "create", "response", "done", "log", "delete"]);
+    // The next one ends before its next callback: nothing is called for it any more.
+    let stream = worker.open(0, &Request::post("/", "q"));
+    worker.free_plan();
+    worker.fail_upstream(stream, 502);
+    assert_eq!(worker.filter_log().len(), log.len() + 2);
+}
+
+#[test]
+fn what_nginx_answers_itself_ends_with_the_deletion_alone_and_on_envoy_as_ever() {
+    for (host, told) in [(Personality::envoy(), &["log", "done", "delete"][..]), (kong(|_| {}), &["delete"])] {
+        let mut worker =
+            Worker::start(&logging(Guest::new(), ENDS).module(), Setup::new(host).root("tap", "")).unwrap();
+        let stream = worker.open(0, &Request::post("/", "q"));
+        let passed = worker.fail_upstream(stream, 502);
+        assert_eq!((passed.status, passed.harmed()), (502, false));
+        assert_eq!(worker.filter_log(), told);
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wasm_host::law::Host;
 use wasm_host::{Answer, Effect, Exchange, Framing, Personality, Request, Response, Rule, Setup, StartError, Worker};
 
-use crate::cases::{Case, cases};
+use crate::cases::{Case, Freed, cases};
 
 /// A worker's day: ticks, an exchange with bodies of several buffers, answers, ticks.
 fn live(case: &Case, host: &Personality) -> Result<Worker, StartError> {
@@ -19,9 +19,23 @@ fn live(case: &Case, host: &Personality) -> Result<Worker, StartError> {
     answer_all(&mut worker);
     let request = Request::post("/", vec![b'q'; 6000]);
     let response = Response::of(200, "text/plain", vec![vec![b'a'; 6000]], Framing::Chunked);
-    worker.exchange(0, &Exchange::new(request, response));
+    let mut exchange = Exchange::new(request, response);
+    if case.freed.is_some() {
+        (exchange.think_ms, exchange.gap_ms) = (0, 0);
+    }
+    worker.exchange(0, &exchange);
     answer_all(&mut worker);
     worker.tick_now(0);
+    if let Some(freed) = case.freed.filter(|_| host.wasmx().is_some()) {
+        if freed == Freed::BeforeTick {
+            answer_all(&mut worker);
+            worker.advance_ms(1);
+        }
+        worker.free_plan();
+        worker.exchange(0, &exchange);
+        // The old timer, and not yet the new one.
+        worker.advance_ms(if freed == Freed::BeforeTick { 99 } else { 0 });
+    }
     answer_all(&mut worker);
     Ok(worker)
 }
