@@ -78,6 +78,14 @@ counters! {
     ExportRefused = "ai_tracing_export_calls_result=refused";
 }
 
+impl Counter {
+    /// It counts traces, and not calls or export calls.
+    #[must_use]
+    pub fn is_of_traces(self) -> bool {
+        self.name().starts_with("ai_tracing_traces_")
+    }
+}
+
 /// The counters of one root context.
 #[derive(Debug)]
 pub struct Counters {

@@ -7,6 +7,7 @@
 mod explain;
 mod gateway;
 mod input;
+mod name;
 mod parameters;
 mod reader;
 mod report;
@@ -54,6 +55,8 @@ impl Shared {
 pub struct Beginning<'a> {
     /// `:path`, with its query.
     pub path: &'a [u8],
+    /// The same as the client sent it, where the gateway has normalised it.
+    pub sent_path: Option<&'a [u8]>,
     /// All request headers.
     pub headers: &'a [Header<'a>],
     /// Nanoseconds since 1970.
@@ -157,7 +160,7 @@ fn surroundings(settings: &Settings, at: &Beginning<'_>) -> Surroundings {
     let asks = settings.context.trust() == TrustCaller::Authenticated && !is_kong;
     // A truth value of Envoy: <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>.
     let has_peer = asks && (at.properties.0)(&["connection", "mtls"]).as_deref() == Some(&[1]);
-    Surroundings { is_kong, has_peer }
+    Surroundings { is_kong, authenticates: settings.gateway_authenticates, has_peer }
 }
 
 /// A call that is over.
@@ -217,14 +220,13 @@ impl Call {
             |_| IdSource::new([0, 0]).next(at.now, at.context_id, &known_by),
             |mut ids| ids.next(at.now, at.context_id, &known_by),
         );
-        let path = String::from_utf8_lossy(without_query(at.path));
         Ok(Self {
             project,
             trace_id,
             span_id,
             times: Times { start: at.now, first_content: None, end: at.now },
             answered_at: None,
-            path: crate::trace::truncate(&path, 1000).to_owned(),
+            path: name::trace_name(at.sent_path.unwrap_or(at.path)),
             gathered: Gathered::new(&settings.context, at.headers, at.properties.0),
             surroundings: surroundings(settings, at),
             context: Context::default(),

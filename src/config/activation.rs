@@ -15,8 +15,8 @@ pub struct Target {
     pub endpoint: Endpoint,
     /// Cluster name (Envoy) or address (WasmX) of the server.
     pub upstream: String,
-    /// Value of the `authorization` header.
-    pub authorization: Secret,
+    /// Value of the `authorization` header; none for a receiver that has no keys.
+    pub authorization: Option<Secret>,
     /// Milliseconds for one call.
     pub timeout_ms: u32,
     /// Which of its APIs may be used.
@@ -124,10 +124,27 @@ fn of_entry<'a>(number: usize, entry: &'a ProjectEntry, default: &Given<'a>) -> 
 }
 
 fn target(given: &Given<'_>, file: &ConfigFile, env: Environment<'_>) -> Result<Target, String> {
-    let [public_key, secret_key] = given.keys;
     let named = |problem: String| format!("{}{problem}", given.name);
-    let public_key = key("langfuse_public_key", public_key, "LANGFUSE_PUBLIC_KEY", env).map_err(named)?;
-    let secret_key = key("langfuse_secret_key", secret_key, "LANGFUSE_SECRET_KEY", env).map_err(named)?;
+    let endpoint = endpoint(given, env).map_err(named)?;
+    let authorization = authorization(given, &endpoint, env).map_err(named)?;
+    let protocol = match (&endpoint.receiver, file.protocol) {
+        (Some(_), Protocol::Ingestion) => {
+            return Err(named("protocol: an OTLP receiver takes otlp alone; leave it out".to_owned()));
+        }
+        (Some(_), _) => Protocol::Otlp,
+        (None, protocol) => protocol,
+    };
+    let upstream = given.upstream.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+    Ok(Target {
+        upstream: upstream.unwrap_or_else(|| endpoint.host_and_port.clone()),
+        endpoint,
+        authorization,
+        timeout_ms: u32::try_from(file.langfuse_timeout.0).unwrap_or(u32::MAX),
+        protocol,
+    })
+}
+
+fn endpoint(given: &Given<'_>, env: Environment<'_>) -> Result<Endpoint, String> {
     let variable = |name: &'static str| set(env, name).map(|url| (name, url));
     let (name, url) = given
         .endpoint
@@ -135,16 +152,20 @@ fn target(given: &Given<'_>, file: &ConfigFile, env: Environment<'_>) -> Result<
         .or_else(|| variable("LANGFUSE_BASE_URL"))
         .or_else(|| variable("LANGFUSE_HOST"))
         .unwrap_or_else(|| ("langfuse_endpoint", DEFAULT_ENDPOINT.to_owned()));
-    let endpoint = Endpoint::parse(&url).map_err(|error| named(format!("{name} {error}")))?;
-    let credentials = format!("{}:{}", public_key.expose(), secret_key.expose());
-    let upstream = given.upstream.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-    Ok(Target {
-        upstream: upstream.unwrap_or_else(|| endpoint.host_and_port.clone()),
-        endpoint,
-        authorization: Secret::new(format!("Basic {}", STANDARD.encode(credentials))),
-        timeout_ms: u32::try_from(file.langfuse_timeout.0).unwrap_or(u32::MAX),
-        protocol: file.protocol,
-    })
+    Endpoint::parse(&url).map_err(|error| format!("{name} {error}"))
+}
+
+/// Langfuse needs both keys; any other receiver gets them where there are any.
+fn authorization(given: &Given<'_>, endpoint: &Endpoint, env: Environment<'_>) -> Result<Option<Secret>, String> {
+    let [public_key, secret_key] = given.keys;
+    let public_key = key("langfuse_public_key", public_key, "LANGFUSE_PUBLIC_KEY", env);
+    let secret_key = key("langfuse_secret_key", secret_key, "LANGFUSE_SECRET_KEY", env);
+    let has_none = given.keys.iter().all(Option::is_none) && public_key.is_err() && secret_key.is_err();
+    if endpoint.receiver.is_some() && has_none {
+        return Ok(None);
+    }
+    let credentials = format!("{}:{}", public_key?.expose(), secret_key?.expose());
+    Ok(Some(Secret::new(format!("Basic {}", STANDARD.encode(credentials)))))
 }
 
 /// A key from the configuration (literal, or Kong's notation for a variable), else from the variable `fallback`.
@@ -202,6 +223,31 @@ mod tests {
         assert_eq!(pick("/v1", &[(b"X-Consumer-Username", b"also-b")]), Some(0));
         assert_eq!(pick("/v1", &[(b"x-team", b"c")]), Some(2));
         assert!(!projects.asks_for_route());
+    }
+
+    #[test]
+    fn an_otlp_receiver_needs_no_keys_and_takes_otlp_alone() {
+        let of = |more: &str, vars| {
+            let text =
+                format!(r#"{{"langfuse_enabled":true,"langfuse_endpoint":"http://127.0.0.1:4318/v1/traces"{more}}}"#);
+            let file = ConfigFile::parse(text.as_bytes()).unwrap();
+            let env = |name: &str| if vars { Some(name.to_lowercase()) } else { None };
+            activation(&file, &env)
+        };
+        let target = |activation: Activation| match activation {
+            Activation::Ready(mut projects) => projects.targets.remove(0),
+            other => panic!("{other:?}"),
+        };
+        let bare = target(of("", false));
+        assert_eq!((bare.authorization, bare.protocol), (None, Protocol::Otlp));
+        assert!(target(of("", true)).authorization.is_some(), "keys that there are, are sent");
+        for (more, problem) in [
+            (r#","langfuse_public_key":"pk""#, "langfuse_secret_key is not set"),
+            (r#","protocol":"ingestion""#, "protocol: an OTLP receiver"),
+        ] {
+            let Activation::Incomplete(said) = of(more, false) else { panic!("{more}") };
+            assert!(said.contains(problem), "{said}");
+        }
     }
 
     #[test]

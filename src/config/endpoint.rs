@@ -20,6 +20,9 @@ pub struct Endpoint {
     pub host_and_port: String,
     /// Path of the base URL, without a slash at its end.
     pub base_path: String,
+    /// Path of an OTLP receiver that is not Langfuse's own, such as an OpenTelemetry Collector's (`/v1/traces`,
+    /// <https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>).
+    pub receiver: Option<String>,
 }
 
 /// Why a URL is no endpoint.
@@ -67,13 +70,33 @@ impl Endpoint {
         let (host, port) = split_port(host_port)?;
         let port = port.unwrap_or(default_port);
         let authority = if port == default_port { host.to_owned() } else { format!("{host}:{port}") };
-        Ok(Self { https, authority, host_and_port: format!("{host}:{port}"), base_path: base_path(path).to_owned() })
+        let host_and_port = format!("{host}:{port}");
+        let receiver = receiver(path).map(str::to_owned);
+        Ok(Self { https, authority, host_and_port, base_path: base_path(path).to_owned(), receiver })
     }
 
     /// Path to which traces are posted.
     #[must_use]
     pub fn otlp_path(&self) -> String {
-        format!("{}{OTLP_PATH}", self.base_path)
+        self.receiver.clone().unwrap_or_else(|| format!("{}{OTLP_PATH}", self.base_path))
+    }
+
+    /// Its host is an address, for which WasmX can make no TLS connection: it has no name to ask for.
+    #[must_use]
+    pub fn is_tls_to_address(&self) -> bool {
+        let host = self.host_and_port.rsplit_once(':').map_or("", |(host, _)| host);
+        self.https && (host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok())
+    }
+
+    /// What receives the traces, for log lines: `Langfuse at https://…`.
+    #[must_use]
+    pub fn server(&self) -> String {
+        match &self.receiver {
+            Some(path) => {
+                format!("the OTLP receiver at {}://{}{path}", if self.https { "https" } else { "http" }, self.authority)
+            }
+            None => format!("Langfuse at {}", self.base_url()),
+        }
     }
 
     /// Path to which legacy batches are posted.
@@ -94,6 +117,12 @@ impl Endpoint {
 #[must_use]
 pub fn is_address(upstream: &str) -> bool {
     upstream.strip_prefix("unix:").map_or_else(|| split_port(upstream).is_ok(), |path| path.starts_with('/'))
+}
+
+/// The path, if it is that of an OTLP receiver and not of Langfuse.
+fn receiver(path: &str) -> Option<&str> {
+    let path = path.trim_end_matches('/');
+    (path.ends_with("/v1/traces") && !path.ends_with(OTLP_PATH)).then_some(path)
 }
 
 fn base_path(path: &str) -> &str {
@@ -139,6 +168,36 @@ mod tests {
             assert_eq!(endpoint.base_url(), "https://cloud.langfuse.com", "{url}");
             assert_eq!(endpoint.otlp_path(), "/api/public/otel/v1/traces");
             assert_eq!(endpoint.host_and_port, "cloud.langfuse.com:443");
+        }
+    }
+
+    #[test]
+    fn any_otlp_receiver_is_called_as_it_is_written() {
+        for (url, path, server) in [
+            ("http://127.0.0.1:4318/v1/traces", "/v1/traces", "the OTLP receiver at http://127.0.0.1:4318/v1/traces"),
+            (
+                "https://otel.example/a/v1/traces/",
+                "/a/v1/traces",
+                "the OTLP receiver at https://otel.example/a/v1/traces",
+            ),
+            ("https://x/api/public/otel/v1/traces", "/api/public/otel/v1/traces", "Langfuse at https://x"),
+            ("http://x/lf/api/public/otel/v1/traces", "/lf/api/public/otel/v1/traces", "Langfuse at http://x/lf"),
+            ("http://x/v1/traces2", "/v1/traces2/api/public/otel/v1/traces", "Langfuse at http://x/v1/traces2"),
+        ] {
+            let endpoint = Endpoint::parse(url).unwrap();
+            assert_eq!((endpoint.otlp_path().as_str(), endpoint.server().as_str()), (path, server), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_no_name_for_tls() {
+        for (url, is) in [
+            ("https://10.0.0.1", true),
+            ("https://[::1]:3000/x", true),
+            ("http://10.0.0.1", false),
+            ("https://10.0.0.1.nip.io", false),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().is_tls_to_address(), is, "{url}");
         }
     }
 

@@ -140,6 +140,8 @@ config_keys! {
     context: Lists = Lists::default();
     /// Whether what callers say of themselves counts (user, session, tags, metadata, trace): `all`, `authenticated` (where the gateway knows who calls) or `none`. Sources that `context` names count in any case.
     trust_caller: TrustCaller = TrustCaller::All;
+    /// `true`: the gateway authenticates the callers of every route of this filter, so that headers in which it names them are its word: `X-Consumer-*` and `X-Credential-Identifier` of Kong's plugins, Envoy's `x-envoy-downstream-service-cluster`. Else they are what a caller may have written.
+    gateway_authenticates: Flag = Flag(false);
     /// How `traceparent` is taken: `auto` (the call joins that trace; where nothing says that its parent is in Langfuse, it stands for the application), `trust` (the parent is in Langfuse), `ignore`.
     parent: ParentMode = ParentMode::Auto;
     /// Where claims of a JWT may be read that the gateway has verified: `header:authorization`, another `header:NAME`, or on Envoy `metadata:NAME` (`payload_in_metadata` of `jwt_authn`). Unset: no claim is read.

@@ -113,6 +113,8 @@ pub struct Settings {
     pub providers: Vec<Rc<Custom>>,
     /// Where a call's context comes from.
     pub context: Rules,
+    /// The gateway authenticates callers, and names them in headers of its own.
+    pub gateway_authenticates: bool,
     /// Answers tell the caller which trace they are, or why they are none.
     pub response_headers: bool,
     /// Things in the environment that were wrong and have been passed over, for one log line each.
@@ -128,6 +130,9 @@ impl Settings {
         let file = ConfigFile::parse(bytes)?;
         let mut warnings = Vec::new();
         let labels = labels(&file, env, &mut warnings)?;
+        if !file.gateway_authenticates.0 && file.projects.0.iter().any(|entry| entry.when.consumer.is_some()) {
+            warnings.push(CONSUMER_WARNING.to_owned());
+        }
         Ok(Self {
             activation: activation::activation(&file, env),
             labels,
@@ -140,6 +145,7 @@ impl Settings {
             export: export_limits(&file),
             context: context_rules(&file, env),
             response_headers: file.response_headers.0,
+            gateway_authenticates: file.gateway_authenticates.0,
             prices: file.prices.0,
             providers: file.providers.0.into_iter().map(Rc::new).collect(),
             memory_budget: size(file.memory_budget),
@@ -202,6 +208,8 @@ fn labels(file: &ConfigFile, env: Environment<'_>, warnings: &mut Vec<String>) -
     })
 }
 
+const CONSUMER_WARNING: &str = "projects name a `consumer`, which any caller can claim to be where no plugin authenticates: set \
+                                gateway_authenticates once every route of this filter does";
 const ENVIRONMENT_RULE: &str = "must be 1 to 40 letters, digits, `-` or `_`, and must not begin with `langfuse` (Langfuse would file it elsewhere)";
 
 /// The name as Langfuse stores it; none where Langfuse would replace it.
@@ -237,7 +245,7 @@ mod tests {
         let vars = [("LANGFUSE_PUBLIC_KEY", "pk"), ("LANGFUSE_SECRET_KEY", "sk"), ("LANGFUSE_RELEASE", "v1")];
         let settings = load(r#"{"langfuse_enabled":true}"#, &vars).unwrap();
         let target = target(&settings);
-        assert_eq!(target.authorization.expose(), "Basic cGs6c2s=");
+        assert_eq!(target.authorization.as_ref().map(Secret::expose), Some("Basic cGs6c2s="));
         assert_eq!((target.upstream.as_str(), target.timeout_ms), ("cloud.langfuse.com:443", 5000));
         assert_eq!(
             (settings.labels.environment.as_str(), settings.labels.release.as_deref()),
@@ -252,7 +260,7 @@ mod tests {
         let text = r#"{"langfuse_enabled":true,"langfuse_public_key":"pk","langfuse_secret_key":"{vault://env/my-key}","environment":"PROD"}"#;
         let settings = load(text, &vars).unwrap();
         assert_eq!(target(&settings).endpoint.authority, "us.cloud.langfuse.com");
-        assert_eq!(target(&settings).authorization.expose(), "Basic cGs6c2sy");
+        assert_eq!(target(&settings).authorization.as_ref().map(Secret::expose), Some("Basic cGs6c2sy"));
         assert_eq!(settings.labels.environment, "prod");
     }
 
@@ -279,6 +287,14 @@ mod tests {
         );
         let settings = load("{}", &[("LANGFUSE_TRACING_ENVIRONMENT", "langfuse-x")]).unwrap();
         assert_eq!((settings.labels.environment.as_str(), settings.warnings.len()), ("production", 1));
+    }
+
+    #[test]
+    fn a_consumer_that_nobody_has_checked_is_warned_of() {
+        let text = r#"{"projects":[{"consumer":"a","langfuse_public_key":"p","langfuse_secret_key":"s"}]"#;
+        let warnings = |more: &str| load(&format!("{text}{more}}}"), &[]).unwrap().warnings;
+        assert!(warnings("").iter().any(|warning| warning.contains("gateway_authenticates")));
+        assert!(warnings(r#","gateway_authenticates":true"#).is_empty());
     }
 
     #[test]

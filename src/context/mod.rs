@@ -54,8 +54,11 @@ pub fn documentation() -> Vec<(String, Vec<&'static str>)> {
 /// What is known of the gateway that the call passes through.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Surroundings {
-    /// It is Kong: its authentication sets the headers that name consumers, and takes forged ones away.
+    /// It is Kong, whose authentication plugins set the headers that name consumers, and take forged ones away.
     pub is_kong: bool,
+    /// The operator says that the gateway finds out who calls, so that such headers are its word
+    /// (`gateway_authenticates`). Nothing in a request tells that.
+    pub authenticates: bool,
     /// The client has shown a certificate that the gateway has verified.
     pub has_peer: bool,
 }
@@ -157,7 +160,7 @@ impl Asked<'_> {
         context.take_fields(&resolver);
         context.take_tags(&resolver);
         context.take_metadata(&resolver);
-        context.facts = facts::facts(&resolver, self.surroundings.is_kong);
+        context.facts = facts::facts(&resolver, self.surroundings);
         context.dropped = resolver.dropped();
         let ids = [Field::TraceId, Field::ParentId].map(|field| context.field(field));
         let identity = identity::find(&resolver, ids, self.own);

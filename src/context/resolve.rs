@@ -129,10 +129,15 @@ impl<'a> Resolver<'a> {
     fn is_authenticated(&self) -> bool {
         let consumer = [Known::XConsumerId, Known::XCredentialIdentifier];
         let is_anonymous = self.known(Known::XAnonymousConsumer) == Some("true");
-        let by_kong = self.surroundings.is_kong
+        let by_kong = self.are_consumers_checked()
             && !is_anonymous
             && consumer.into_iter().any(|header| self.known(header).is_some());
         by_kong || self.surroundings.has_peer || self.has_claims()
+    }
+
+    /// Who stands in the headers of consumers is who Kong has found.
+    fn are_consumers_checked(&self) -> bool {
+        self.surroundings.is_kong && self.surroundings.authenticates
     }
 
     fn has_claims(&self) -> bool {
@@ -144,7 +149,7 @@ impl<'a> Resolver<'a> {
     fn counts(&self, listed: &Listed) -> bool {
         match listed.teller {
             Teller::Gateway => true,
-            Teller::Consumer if self.surroundings.is_kong => true,
+            Teller::Consumer if self.are_consumers_checked() => true,
             Teller::Consumer | Teller::Caller => self.callers_count,
         }
     }

@@ -7,8 +7,8 @@ use crate::headers::Header;
 use crate::json::Limits;
 use serde_json::{Value, json};
 
-const KONG: Surroundings = Surroundings { is_kong: true, has_peer: false };
-const ENVOY: Surroundings = Surroundings { is_kong: false, has_peer: false };
+const KONG: Surroundings = Surroundings { is_kong: true, authenticates: true, has_peer: false };
+const ENVOY: Surroundings = Surroundings { is_kong: false, authenticates: false, has_peer: false };
 const OWN: TraceId = TraceId([0xab; 16]);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";

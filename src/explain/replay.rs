@@ -61,6 +61,7 @@ fn begin(exchange: &Exchange, settings: &Rc<Settings>, now: u64) -> Result<Call,
     };
     let at = Beginning {
         path,
+        sent_path: None,
         headers: &headers,
         now,
         context_id: 1,

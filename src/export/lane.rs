@@ -168,6 +168,7 @@ impl Lane {
         self.wait(now, backoff(self.failures, now));
         self.say(match why {
             NotCalled::NoUpstream => Note::NoUpstream,
+            NotCalled::TlsToAddress => Note::TlsToAddress,
             NotCalled::NotNow => Note::CannotCall,
         })
     }

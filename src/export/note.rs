@@ -23,6 +23,8 @@ pub enum Note {
     Unwell(u16),
     /// The host cannot make the call at all: there is no such cluster, or the address is not valid.
     NoUpstream,
+    /// The host cannot make a TLS connection to an address.
+    TlsToAddress,
     /// The host could not make the call now: no healthy host in the cluster.
     CannotCall,
     /// Traces were refused for good.
@@ -34,6 +36,8 @@ pub enum Note {
 pub enum NotCalled {
     /// There is no such cluster, or the address is not valid.
     NoUpstream,
+    /// The URL is https and its host an address, for which WasmX cannot make the call.
+    TlsToAddress,
     /// Not now.
     NotNow,
 }

@@ -158,6 +158,7 @@ impl<'a> Exchange<'a> {
         let gateway = GatewayIds::default();
         let beginning = Beginning {
             path,
+            sent_path: None,
             headers: &headers,
             now: NOW,
             context_id: 7,

@@ -10,7 +10,7 @@ use crate::call::Finished;
 use crate::config::{Projects, Settings};
 use crate::counters::Counters;
 use crate::export::otlp::Resource;
-use crate::export::{Exporter, Lane, NotCalled, Note, Step};
+use crate::export::{Exporter, Lane, Note, Step};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Active {
     pub(super) fn announce(&self) {
         for target in &self.projects.targets {
             let version = env!("CARGO_PKG_VERSION");
-            log::operator(&format!("ai-tracing {version}: tracing to Langfuse at {}", target.endpoint.base_url()));
+            log::operator(&format!("ai-tracing {version}: tracing to {}", target.endpoint.server()));
         }
     }
 
@@ -63,12 +63,12 @@ impl Active {
             Step::Say(lane, note) => Some((lane, note)),
             Step::Call(call) => {
                 let Some(target) = self.projects.targets.get(call.lane) else { return };
-                let may_call = self.caller.may_call(vm, call.lane, target);
-                // Not known yet to be Envoy, where any name may be a cluster: waits for the first request to tell.
-                if !may_call && vm.host() == HostKind::Unknown {
-                    return;
-                }
-                let outcome = if may_call { self.caller.call(target, &call) } else { Err(NotCalled::NoUpstream) };
+                let outcome = match self.caller.refusal(vm, call.lane, target) {
+                    // Not known yet to be Envoy, where any name may be a cluster: waits for the first request to tell.
+                    Some(_) if vm.host() == HostKind::Unknown => return,
+                    Some(why) => Err(why),
+                    None => self.caller.call(target, &call),
+                };
                 self.exporter.dispatched(now, call.lane, outcome).map(|note| (call.lane, note))
             }
         };

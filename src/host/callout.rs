@@ -24,11 +24,17 @@ impl Caller {
         Self { refused: vec![Cell::new(0); lanes] }
     }
 
-    /// WasmX loses a connection with every call that it refuses: addresses that are none are not tried, and after some
-    /// refusals nothing is until the next configuration.
-    pub(super) fn may_call(&self, vm: &Vm, lane: usize, target: &Target) -> bool {
+    /// Why `target` is not to be called at all. WasmX loses a connection with every call that it refuses: addresses that
+    /// are none are not tried, and after some refusals nothing is until the next configuration.
+    pub(super) fn refusal(&self, vm: &Vm, lane: usize, target: &Target) -> Option<NotCalled> {
         let refused = self.refused.get(lane).map_or(REFUSED_MAX, Cell::get);
-        vm.host() == HostKind::Envoy || (is_address(&target.upstream) && refused < REFUSED_MAX)
+        if vm.host() == HostKind::Envoy {
+            None
+        } else if target.endpoint.is_tls_to_address() {
+            Some(NotCalled::TlsToAddress)
+        } else {
+            (!is_address(&target.upstream) || refused >= REFUSED_MAX).then_some(NotCalled::NoUpstream)
+        }
     }
 
     /// Makes the call `outgoing` to `target`; its token.
@@ -70,7 +76,8 @@ impl Answer {
             status,
             retry_after: if status.is_some_and(|status| status >= 400) { header("retry-after") } else { None },
             body: body.flatten().unwrap_or_default(),
-            host_answers: vm.host() == HostKind::Envoy,
+            // While the host is not known, an answer in Envoy's words is Envoy's.
+            host_answers: vm.host() != HostKind::WasmX,
         }
     }
 

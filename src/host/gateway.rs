@@ -30,13 +30,19 @@ pub(super) struct Gateway {
 pub(super) struct RequestIds {
     request: Vec<u8>,
     connection: Vec<u8>,
+    uri: Vec<u8>,
 }
 
 impl RequestIds {
     /// Asks nginx.
     pub(super) fn read() -> Self {
         let variable = |name| property(&["ngx", name]).unwrap_or_default();
-        Self { request: variable("request_id"), connection: variable("connection") }
+        Self { request: variable("request_id"), connection: variable("connection"), uri: variable("request_uri") }
+    }
+
+    /// Path and query as the client sent them; `:path` is normalised there.
+    pub(super) fn uri(&self) -> Option<&[u8]> {
+        (!self.uri.is_empty()).then_some(&*self.uri)
     }
 
     /// The same, borrowed.

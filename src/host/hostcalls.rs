@@ -41,8 +41,17 @@ pub(super) fn now() -> u64 {
     let mut time: u64 = 0;
     if abi::proxy_get_current_time_nanoseconds(&mut time) == OK && time != 0 {
         LAST.set(time.saturating_add(500) / 1000 * 1000);
+        // WasmX has milliseconds in all versions (ngx_wasm_util.c, `ngx_wasm_wall_time`).
+        FINE_CLOCK.set(FINE_CLOCK.get() || LAST.get() % 1_000_000 != 0);
     }
     LAST.get()
+}
+
+thread_local!(static FINE_CLOCK: Cell<bool> = const { Cell::new(false) });
+
+/// The clock has shown a part of a millisecond, as that of WasmX never does.
+pub(super) fn has_fine_clock() -> bool {
+    FINE_CLOCK.get()
 }
 
 /// Randomness of the host (weak on WasmX); none of it where the host has none.

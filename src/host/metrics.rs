@@ -1,4 +1,4 @@
-//! Publishing counts and measures as host metrics. Defined when first needed, so that a VM without traffic shows none.
+//! Publishing counts and measures as host metrics. But for the account of traces they are defined when first needed.
 
 use std::cell::RefCell;
 
@@ -18,6 +18,7 @@ pub(super) struct Metrics {
 impl Metrics {
     /// Adds to the host's metrics what has been counted and measured since the last time.
     pub(super) fn publish(&self, counters: &Counters, measures: &Measures) {
+        self.define_account();
         counters.publish(|counter, by| {
             if let Some(metric) = self.counter(counter) {
                 hostcalls::increment(metric, by);
@@ -28,6 +29,15 @@ impl Metrics {
             (Kind::Histogram, Some(metric)) => hostcalls::record(metric, value),
             (_, None) => {}
         });
+    }
+
+    /// What became of traces can be asked for before there is one: `offered - sent - dropped` is a graph from the start.
+    fn define_account(&self) {
+        if self.counters.try_borrow().is_ok_and(|defined| defined.is_empty()) {
+            for counter in Counter::ALL.iter().filter(|counter| counter.is_of_traces()) {
+                self.counter(*counter);
+            }
+        }
     }
 
     fn counter(&self, counter: Counter) -> Option<u32> {

@@ -65,32 +65,33 @@ impl Notes {
 }
 
 fn line(note: Note, target: &Target) -> String {
+    let server = target.endpoint.server();
     let url = target.endpoint.base_url();
     let upstream = &target.upstream;
     let text = match note {
-        Note::Connected(Api::Otlp) => format!("connected to Langfuse at {url}"),
-        Note::Connected(Api::Ingestion) => format!("connected to Langfuse at {url} by its legacy ingestion API"),
+        Note::Connected(Api::Otlp) => format!("connected to {server}"),
+        Note::Connected(Api::Ingestion) => format!("connected to {server} by its legacy ingestion API"),
         Note::UsingIngestion => {
-            format!("Langfuse at {url} has no OTLP (it has since 3.22): trying its legacy ingestion API")
+            format!("{server} has no OTLP (it has since 3.22): trying its legacy ingestion API")
         }
-        Note::UsingOtlp => format!("Langfuse at {url} takes traces by OTLP: using it from now on"),
+        Note::UsingOtlp => format!("{server} takes traces by OTLP: using it from now on"),
         Note::IngestionRefused => format!(
-            "Langfuse at {url} takes no traces by its ingestion API any more: set protocol to auto or otlp; asking again \
+            "{server} takes no traces by its ingestion API any more: set protocol to auto or otlp; asking again \
              every minute"
         ),
         Note::WrongKeys(status) => format!(
-            "Langfuse at {url} refuses the keys (HTTP {status}): check langfuse_public_key and langfuse_secret_key; \
+            "{server} refuses the keys (HTTP {status}): check langfuse_public_key and langfuse_secret_key; \
              asking again every minute"
         ),
         Note::WrongAddress(status) => format!(
-            "nothing at {url} takes traces (HTTP {status}): check langfuse_endpoint (https or http, path) and protocol; \
+            "{server} takes no traces (HTTP {status}): check langfuse_endpoint (https or http, path) and protocol; \
              asking again every minute"
         ),
         Note::NoAnswer => format!(
-            "no answer from Langfuse at {url} (called as {upstream}): check that the host can be found (resolver) and \
+            "no answer from {server} (called as {upstream}): check that the host can be found (resolver) and \
              reached; trying again"
         ),
-        Note::Unwell(status) => format!("Langfuse at {url} answers HTTP {status} (called as {upstream}); trying again"),
+        Note::Unwell(status) => format!("{server} answers HTTP {status} (called as {upstream}); trying again"),
         Note::CannotCall => format!(
             "the gateway finds no healthy host to call as `{upstream}`: check the cluster's endpoints; trying again"
         ),
@@ -98,7 +99,11 @@ fn line(note: Note, target: &Target) -> String {
             "the gateway cannot call `{upstream}`: define a cluster of that name (Envoy) or a valid address (Kong), or \
              set langfuse_upstream; trying again"
         ),
-        Note::Refused(status) => format!("Langfuse at {url} refused traces for good (HTTP {status})"),
+        Note::TlsToAddress => format!(
+            "the gateway cannot verify {url}, whose host is an address: write the name of its certificate into \
+             langfuse_endpoint, and the address into langfuse_upstream"
+        ),
+        Note::Refused(status) => format!("{server} refused traces for good (HTTP {status})"),
     };
     format!("ai-tracing: {text}")
 }

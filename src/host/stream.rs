@@ -82,8 +82,10 @@ impl Stream {
         let routes = self.routes(&settings, vm);
         let all_headers = vm.host() == HostKind::Envoy || headers.len() < HEADERS_MAX;
         let (path, headers, routes) = (path.as_slice(), headers.as_slice(), routes.as_deref());
+        let sent_path = ids.uri();
         let properties = Properties(&|path| hostcalls::property(path).ok());
-        let at = Beginning { path, headers, now, context_id: self.id, gateway, routes, all_headers, properties };
+        let at =
+            Beginning { path, sent_path, headers, now, context_id: self.id, gateway, routes, all_headers, properties };
         match Call::begin(&settings, &counters, &vm.shared, route, &at) {
             Ok(call) => self.call = Some(Box::new(call)),
             Err(skip) => return self.skip(skip, &settings),

@@ -169,7 +169,7 @@ impl Vm {
 
     /// This is WasmX, as far as is known: Envoy starts every root.
     pub(super) fn is_wasmx(&self) -> bool {
-        match self.host.get() {
+        match self.host() {
             HostKind::WasmX => true,
             HostKind::Envoy => false,
             HostKind::Unknown => !self.started.get(),
@@ -189,7 +189,7 @@ impl Vm {
 
     /// Publishes what was counted and measured, where the host has metrics: asking for them where there are none traps.
     pub(super) fn publish(&self, counters: &Counters) {
-        let has_metrics = match self.host.get() {
+        let has_metrics = match self.host() {
             HostKind::Envoy => true,
             HostKind::WasmX => self.gateway.has_metrics(),
             HostKind::Unknown => false,
@@ -199,14 +199,17 @@ impl Vm {
         }
     }
 
-    /// Which host this is, as far as it is known.
+    /// Which host this is, as far as it is known. Its clock may tell before a request does.
     pub(super) fn host(&self) -> HostKind {
+        if self.host.get() == HostKind::Unknown && hostcalls::has_fine_clock() {
+            self.host.set(HostKind::Envoy);
+        }
         self.host.get()
     }
 
     /// Finds out in an HTTP context, where asking is silent on both hosts: only nginx has `ngx.*` properties.
     pub(super) fn detect_host_in_stream(&self) {
-        if self.host.get() == HostKind::Unknown {
+        if self.host() == HostKind::Unknown {
             match hostcalls::property(&["ngx", "pid"]) {
                 Ok(_) => self.host.set(HostKind::WasmX),
                 Err(abi::NOT_FOUND) => self.host.set(HostKind::Envoy),
@@ -218,7 +221,8 @@ impl Vm {
     /// Finds out in a root context. WasmX writes an error line for it, so this is asked only where there is an error to
     /// report anyway.
     pub(super) fn detect_host_in_root(&self) -> HostKind {
-        if self.host.get() == HostKind::Unknown {
+        hostcalls::now();
+        if self.host() == HostKind::Unknown {
             let envoy = hostcalls::property(&["ngx", "pid"]) == Err(abi::NOT_FOUND);
             self.host.set(if envoy { HostKind::Envoy } else { HostKind::WasmX });
         }

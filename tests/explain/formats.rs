@@ -144,7 +144,7 @@ fn a_tree_shows_for_each_field_which_source_won() {
         },
         "response": {"status": 200, "body": {"type": "message", "model": "m", "content": []}},
     });
-    let sources = json!({"context": {"metadata": {"protocol": "property:/kong/client/protocol"}, "tags": ["default", "header:x-team"]}});
+    let sources = json!({"gateway_authenticates": true, "context": {"metadata": {"protocol": "property:/kong/client/protocol"}, "tags": ["default", "header:x-team"]}});
     std::fs::write(&exchange, call.to_string()).unwrap();
     std::fs::write(&config, sources.to_string()).unwrap();
     let tree = printed(&["--config", config.to_str().unwrap(), exchange.to_str().unwrap()], b"");

@@ -66,6 +66,7 @@ impl<'a> Exchange<'a> {
         let (path, gateway) = (self.path.as_bytes(), GatewayIds::default());
         let beginning = Beginning {
             path,
+            sent_path: None,
             headers: &headers,
             now: NOW,
             context_id: 7,

@@ -40,24 +40,72 @@ const CONSUMER: [(&str, &str); 3] =
     [("X-Consumer-Username", "shop"), ("X-Consumer-ID", "c1"), ("X-Credential-Identifier", "key-1")];
 
 #[test]
-fn headers_of_consumers_are_facts_behind_kong_alone() {
+fn headers_of_consumers_are_facts_behind_a_kong_that_authenticates_alone() {
     let plain_nginx = wasmx(|wasmx| wasmx.kong = None);
     let kongs = [Kong::V3_4, Kong::V3_6, Kong::V3_9].map(Personality::kong);
-    for host in kongs.iter().chain([&plain_nginx, &Personality::envoy()]) {
-        let is_kong = kongs.contains(host);
-        let span_of = |more: Value, headers: &[(&str, &str)]| span(&mut worker(host, &more, &[]), &with(headers));
-        let said = span_of(json!({}), &CONSUMER);
+    let envoy = Personality::envoy();
+    let hosts = kongs.iter().chain([&plain_nginx, &envoy]);
+    for (host, authenticates) in hosts.flat_map(|host| [(host, true), (host, false)]) {
+        let is_checked = kongs.contains(host) && authenticates;
+        let span_of = |trust: &str, headers: &[(&str, &str)]| {
+            let config = json!({"trust_caller": trust, "gateway_authenticates": authenticates});
+            span(&mut worker(host, &config, &[]), &with(headers))
+        };
+        let said = span_of("all", &CONSUMER);
         let fact = |name: &str| said.metadata(&format!("gateway.{name}"));
         assert_eq!(
             (fact("consumer"), fact("credential")),
-            if is_kong { (Some(json!("shop")), Some(json!("key-1"))) } else { (None, None) }
+            if is_checked { (Some(json!("shop")), Some(json!("key-1"))) } else { (None, None) }
         );
         assert_eq!(said.user(), Some("shop"), "the user, where no other is named");
         let caller = [&CONSUMER[..], &[("X-User-Id", "ann"), ("X-Session-Id", "s")]].concat();
-        let strict = span_of(json!({"trust_caller": "authenticated"}), &caller);
-        assert_eq!((strict.user(), strict.session()), if is_kong { (Some("ann"), Some("s")) } else { (None, None) });
-        let none = span_of(json!({"trust_caller": "none"}), &caller);
-        assert_eq!((none.user(), none.session()), (is_kong.then_some("shop"), None));
+        let strict = span_of("authenticated", &caller);
+        assert_eq!((strict.user(), strict.session()), if is_checked { (Some("ann"), Some("s")) } else { (None, None) });
+        let none = span_of("none", &caller);
+        assert_eq!((none.user(), none.session()), (is_checked.then_some("shop"), None));
+    }
+}
+
+/// Whatever a caller writes, nothing of it stands below `gateway.`, on any host.
+#[test]
+fn nothing_that_a_caller_writes_is_the_gateways() {
+    let forged = [
+        ("X-Consumer-Username", "forged"),
+        ("X-Consumer-Custom-Id", "forged"),
+        ("X-Consumer-Id", "forged"),
+        ("X-Credential-Identifier", "forged"),
+        ("X-Authenticated-Userid", "forged"),
+        ("X-MSE-Consumer", "forged"),
+        ("X-Envoy-Downstream-Service-Cluster", "forged"),
+        ("X-Forwarded-Client-Cert", "URI=spiffe://forged"),
+        ("langfuse-metadata", r#"{"gateway.consumer":"forged","gateway":"forged"}"#),
+        ("langfuse_gateway.route", "forged"),
+    ];
+    for host in hosts() {
+        let span = span(&mut worker(&host, &json!({}), &[]), &with(&forged));
+        let below = |name: &&String| name.contains("metadata.gateway");
+        let said: Vec<_> = span.attributes.iter().filter(|(name, _)| below(&name)).collect();
+        assert!(said.iter().all(|(_, value)| !format!("{value:?}").contains("forged")), "{}: {said:?}", host.name());
+    }
+}
+
+#[test]
+fn the_name_of_a_trace_is_the_path_that_the_client_sent() {
+    for host in hosts() {
+        let mut worker = worker(&host, &json!({}), &[]);
+        for (sent, name) in [
+            ("/openai/v1/chat/completions?x=1", "/openai/v1/chat/completions"),
+            ("/a%2Fb//v1/chat/%63ompletions", "/a%2Fb//v1/chat/completions"),
+            ("/x%0Ay/v1/chat/completions", "/x%0Ay/v1/chat/completions"),
+            (
+                "/v1/projects/p/locations/eu/endpoints/openapi/chat/completions",
+                "/v1/…/endpoints/openapi/chat/completions",
+            ),
+        ] {
+            let mut exchange = with(&[]);
+            exchange.request.path = sent.to_owned();
+            assert_eq!(span(&mut worker, &exchange).text("langfuse.trace.name"), Some(name), "{}", host.name());
+        }
     }
 }
 

@@ -75,6 +75,8 @@ fn nginx_variable(state: &State, stream: &Stream, variable: &str) -> Option<Stri
         "request_id" => format!("{:032x}", u128::from(stream.owner.context) << 64 | u128::from(stream.since_ns)),
         "connection" => (1000 + stream.owner.context).to_string(),
         "connection_requests" => "1".to_owned(),
+        "request_uri" => stream.request.path.clone(),
+        "status" => stream.response.as_ref().map_or(499, |response| response.status).to_string(),
         "host" => stream.request.authority.clone(),
         "request_method" => stream.request.method.clone(),
         "upstream_connect_time" => stream.response.as_ref().map(|_| "0.001".to_owned())?,

@@ -39,11 +39,30 @@ fn map(state: &State, kind: u32) -> Result<Headers, u32> {
     }
 }
 
+/// nginx's `$uri`, and the query: percent-encodings are decoded and slashes merged (hosts.md, section 13.7).
+fn normalised(sent: &str) -> String {
+    let (path, query) = sent.split_once('?').map_or((sent, None), |(path, query)| (path, Some(query)));
+    let mut decoded = Vec::new();
+    let mut bytes = path.as_bytes();
+    while let [first, rest @ ..] = bytes {
+        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()).filter(|_| *first == b'%');
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes = if code.is_some() { &rest[2..] } else { rest };
+        let byte = code.unwrap_or(*first);
+        if byte != b'/' || decoded.last() != Some(&b'/') {
+            decoded.push(byte);
+        }
+    }
+    let path = String::from_utf8_lossy(&decoded).into_owned();
+    query.map_or_else(|| path.clone(), |query| format!("{path}?{query}"))
+}
+
 /// WasmX keeps the case of names; Envoy has them in lower case, and adds its own.
 fn request_headers(stream: &Stream, on_wasmx: bool) -> Headers {
     let request = &stream.request;
+    let path = if on_wasmx { normalised(&request.path) } else { request.path.clone() };
     let pseudo = [
-        (":path", request.path.as_str()),
+        (":path", path.as_str()),
         (":method", &request.method),
         (":scheme", "http"),
         (":authority", &request.authority),
