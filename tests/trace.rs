@@ -284,7 +284,7 @@ fn failed_calls_cost_nothing_and_a_stated_usage_is_kept() {
     failed.status = Some(429);
     let span = failed.span("{}");
     assert_eq!((span.level(), span.status_code, span.model()), ("ERROR", 2, Some("asked")));
-    assert_eq!(span.text("langfuse.observation.status_message"), Some("429 rate_limit_exceeded: slow down"));
+    assert_eq!(span.message(), Some("429 rate_limit_exceeded: slow down"));
     assert_eq!(span.json("langfuse.observation.cost_details"), Some(json!({"total": 0})));
     assert_eq!(span.output()["error"]["message"], "slow down");
 
@@ -344,7 +344,7 @@ fn a_client_that_leaves_is_a_warning_unless_the_answer_was_whole() {
     gone.response = vec![content.as_bytes()];
     gone.details = None;
     let span = gone.span("{}");
-    assert_eq!((span.level(), span.text("langfuse.observation.status_message")), ("WARNING", Some("stream cut")));
+    assert_eq!((span.level(), span.message()), ("WARNING", Some("stream cut")));
 }
 
 #[test]
@@ -374,12 +374,11 @@ fn a_batch_is_its_spans_under_one_resource() {
     let one = exchange(CHAT, b"{}", ANSWER.as_bytes()).span_bytes("{}");
     let mut other = one.clone();
     other[20..28].fill(2);
-    let resource = Resource { service_name: "envoy", environment: "staging" };
+    let resource = Resource { service_name: "envoy" };
     let (spans, violations) = read_batch(&encode_batch(resource, &[one, other])).unwrap();
     assert_eq!((spans.len(), violations.len()), (2, 0), "{violations:?}");
     assert_eq!((spans[0].span_id.as_str(), spans[1].span_id.as_str()), ("0101010101010101", "0202020202020202"));
     assert_eq!(spans[1].resource["service.name"], "envoy");
-    assert_eq!(spans[1].resource["deployment.environment.name"], "staging");
     assert_eq!(
         (spans[0].scope_name.as_str(), spans[0].scope_version.as_str()),
         ("ai-tracing", env!("CARGO_PKG_VERSION"))
@@ -410,7 +409,7 @@ fn headers_say_what_a_body_does_not() {
     denied.status = Some(403);
     denied.response_headers.push(("x-amzn-errortype", b"AccessDeniedException:http://internal.amazon.com/coral/"));
     let message = "403 AccessDeniedException: No access.";
-    assert_eq!(denied.span("{}").text("langfuse.observation.status_message"), Some(message));
+    assert_eq!(denied.span("{}").message(), Some(message));
 }
 
 #[test]
@@ -461,7 +460,7 @@ fn an_event_stream_of_aws_fails_breaks_off_or_ends() {
         let body: Vec<u8> = [&content].into_iter().chain(rest.iter().copied()).flatten().copied().collect();
         let span = exchange("/model/m/converse-stream", b"{}", &body).span("{}");
         assert_eq!((span.output()["content"].as_str(), span.time_to_first_token_ms()), (Some("par"), Some(400.0)));
-        let message = span.text("langfuse.observation.status_message").unwrap_or_default();
+        let message = span.message().unwrap_or_default();
         (format!("{} {message}", span.level()), span.metadata("unread_messages"))
     };
     assert_eq!(status(&[&stop, &end]), ("DEFAULT ".to_owned(), None));

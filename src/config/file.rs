@@ -140,7 +140,7 @@ config_keys! {
     context: Lists = Lists::default();
     /// Whether what callers say of themselves counts (user, session, tags, metadata, trace): `all`, `authenticated` (where the gateway knows who calls) or `none`. Sources that `context` names count in any case.
     trust_caller: TrustCaller = TrustCaller::All;
-    /// How `traceparent` is taken: `auto` (the call joins that trace; where nothing says that its parent is in Langfuse, it stands for the application), `trust` (the parent is in Langfuse), `ignore`.
+    /// How `traceparent` is taken: `auto` (the call joins that trace; where nothing says that its parent is in Langfuse, it stands for the application), `trust` (the parent is in Langfuse), `foreign` (it is another tracer's, and the trace shows the call), `ignore`; docs/context.md says what Langfuse makes of each.
     parent: ParentMode = ParentMode::Auto;
     /// Where claims of a JWT may be read that the gateway has verified: `header:authorization`, another `header:NAME`, or on Envoy `metadata:NAME` (`payload_in_metadata` of `jwt_authn`). Unset: no claim is read.
     verified_jwt: Option<VerifiedJwt> = None;

@@ -232,7 +232,7 @@ impl Root {
         let Some(Active { settings, projects, exporter, caller, notes }) = active.as_mut() else { return };
         notes.catch_up(&projects.targets, settings.log_level, now);
         let service_name = if vm.host() == HostKind::WasmX { "kong" } else { "envoy" };
-        let resource = Resource { service_name, environment: &settings.labels.environment };
+        let resource = Resource { service_name };
         let (lane, note) = match exporter.poll(now, resource) {
             Step::Wait => return,
             Step::Say(lane, note) => (lane, Some(note)),

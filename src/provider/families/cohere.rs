@@ -200,7 +200,7 @@ mod tests {
                 "cohere.v2.chat",
                 r#"{"usage":{"billed_units":{"input_tokens":84,"output_tokens":314},"cached_tokens":1008,
                     "tokens":{"input_tokens":1501,"output_tokens":346,"reasoning_tokens":304}}}"#,
-                r#"{"input":493,"input_cached_tokens":1008,"output":42,"output_reasoning_tokens":304,"total":1847}"#,
+                r#"{"input":493,"input_cached_tokens":1008,"output":346,"total":1847}"#,
             ),
             (
                 "cohere.v1.generate",

@@ -82,6 +82,7 @@ static USAGE: UsageRules = UsageRules {
         (Count::ToolUse, &["toolUsePromptTokenCount"]),
     ],
     output_includes_reasoning: false,
+    billed_at: &[("service_tier", "serviceTier")],
     ..UsageRules::NONE
 };
 
@@ -247,17 +248,17 @@ mod tests {
                 "cached, thoughts and tools",
                 r#"{"promptTokenCount":1107,"candidatesTokenCount":21,"totalTokenCount":2340,
                     "cachedContentTokenCount":1081,"thoughtsTokenCount":41,"toolUsePromptTokenCount":1171}"#,
-                r#"{"input":26,"input_cached_tokens":1081,"input_tool_use_tokens":1171,"output":21,"output_reasoning_tokens":41,"total":2340}"#,
+                r#"{"input":1197,"input_cached_tokens":1081,"output":62,"total":2340}"#,
             ),
             (
                 "no candidates",
                 r#"{"promptTokenCount":87,"totalTokenCount":165,"thoughtsTokenCount":78}"#,
-                r#"{"input":87,"output_reasoning_tokens":78,"total":165}"#,
+                r#"{"input":87,"output":78,"total":165}"#,
             ),
             (
                 "more thoughts than candidates",
                 r#"{"promptTokenCount":8,"candidatesTokenCount":2,"thoughtsTokenCount":12,"totalTokenCount":22}"#,
-                r#"{"input":8,"output":2,"output_reasoning_tokens":12,"total":22}"#,
+                r#"{"input":8,"output":14,"total":22}"#,
             ),
             (
                 "a total that is one less",
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(usage_details(&API, &cumulative), r#"{"input":87,"total":87}"#);
         let interaction = r#"{"usage":{"total_input_tokens":53,"total_output_tokens":269,"total_thought_tokens":279,
             "total_cached_tokens":3,"total_tool_use_tokens":0,"total_tokens":601}}"#;
-        let details = r#"{"input":50,"input_cached_tokens":3,"output":269,"output_reasoning_tokens":279,"total":601}"#;
+        let details = r#"{"input":50,"input_cached_tokens":3,"output":548,"total":601}"#;
         assert_eq!(usage_details(INTERACTIONS, &[interaction]), details);
     }
 

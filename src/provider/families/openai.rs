@@ -65,6 +65,7 @@ pub(super) fn read_chat(answer: &mut Collector, message: &Message<'_>) {
     // Groq has a place of its own for usage.
     let usage = body.get("usage");
     answer.usage(if usage.is_nothing() { body.at("x_groq/usage") } else { usage });
+    answer.billed_at("service_tier", body.get("service_tier"));
     for choice in body.get("choices").items() {
         read_choice(answer, choice, message.whole);
     }

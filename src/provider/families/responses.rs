@@ -88,6 +88,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
     answer.id(response.get("id"));
     answer.model(response.get("model"));
     answer.usage(response.get("usage"));
+    answer.billed_at("service_tier", response.get("service_tier"));
     if message.whole {
         return read_end(answer, response);
     }
@@ -181,7 +182,7 @@ mod tests {
                 "OpenAI",
                 r#"{"input_tokens":100,"input_tokens_details":{"cached_tokens":60,"cache_write_tokens":10},
                     "output_tokens":50,"output_tokens_details":{"reasoning_tokens":30},"total_tokens":150}"#,
-                r#"{"input":30,"input_cached_tokens":60,"input_cache_creation":10,"output":20,"output_reasoning_tokens":30,"total":150}"#,
+                r#"{"input":30,"input_cached_tokens":60,"input_cache_creation":10,"output":50,"total":150}"#,
             ),
             (
                 "llama.cpp",
@@ -191,7 +192,7 @@ mod tests {
             (
                 "more reasoning than output",
                 r#"{"input_tokens":1,"output_tokens":5,"output_tokens_details":{"reasoning_tokens":9}}"#,
-                r#"{"input":1,"output_reasoning_tokens":5,"total":6}"#,
+                r#"{"input":1,"output":5,"total":6}"#,
             ),
             ("none", "null", "none"),
             ("odd", r#"{"input_tokens":"18","output_tokens":-1}"#, "none"),

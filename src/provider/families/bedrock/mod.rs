@@ -78,6 +78,9 @@ static USAGE: UsageRules = UsageRules {
     ],
     input_includes_cache: false,
     merges: true,
+    // Of Claude, by InvokeModel.
+    iterates: true,
+    billed_at: &[("service_tier", "service_tier"), ("speed", "speed")],
     ..UsageRules::NONE
 };
 
