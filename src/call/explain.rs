@@ -72,7 +72,9 @@ fn output(object: &mut ObjectWriter, output: Option<&str>) {
     text(object, "output_text", spoken.as_deref());
     let named = message.get("reasoning_content").or(message.get("reasoning"));
     text(object, "reasoning_text", named.text().map(Into::into).or_else(|| join(content, "thinking")).as_deref());
-    let calls: Vec<String> = message.get("tool_calls").items().map(tool_call).collect();
+    let old = message.get("function_call");
+    let old = old.get("name").non_empty().map(|_| function(Value::ABSENT, old));
+    let calls: Vec<String> = message.get("tool_calls").items().map(tool_call).chain(old).collect();
     object.raw("tool_calls", &format!("[{}]", calls.join(",")));
     json(object, "output", output);
 }
@@ -89,11 +91,15 @@ fn join(content: Value<'_>, kind: &str) -> Option<String> {
 }
 
 fn tool_call(call: Value<'_>) -> String {
+    function(call.get("id"), call.get("function").or(call.get("custom")))
+}
+
+/// A call of a function, or of a custom tool.
+fn function(id: Value<'_>, function: Value<'_>) -> String {
     let mut object = ObjectWriter::default();
-    text(&mut object, "id", call.get("id").text().as_deref());
-    let function = call.get("function");
+    text(&mut object, "id", id.text().as_deref());
     text(&mut object, "name", function.get("name").text().as_deref());
-    let arguments = function.get("arguments");
+    let arguments = function.get("arguments").or(function.get("input"));
     text(&mut object, "arguments", Some(&arguments.text().unwrap_or(arguments.raw().into())));
     object.finish()
 }

@@ -333,6 +333,7 @@ impl Call {
         self.times.end = end.now.max(self.times.start);
         self.request.finish();
         self.response.finish();
+        self.response.api().into_iter().for_each(|api| self.routing.turn(api));
         if !self.response.is_stream() {
             // One JSON text in a line brings content, too.
             self.times.first_content = None;

@@ -203,6 +203,11 @@ impl Reader {
         }
     }
 
+    /// The API that the answer is of.
+    pub(super) fn api(&self) -> &'static Api {
+        self.collector.api()
+    }
+
     /// Bytes that are still worth reading.
     pub(super) fn room(&self) -> usize {
         match &self.body {
@@ -263,7 +268,7 @@ impl Reader {
     /// Output was lost to `max_output_bytes`. Vectors and images are never kept and never missed.
     pub(super) fn is_cut(&self) -> bool {
         let text_is_cut = self.text().is_some_and(|document| !document.is_whole());
-        (self.collector.is_cut() || text_is_cut) && !self.api.operation.answers_without_text()
+        (self.collector.is_cut() || text_is_cut) && !self.api().operation.answers_without_text()
     }
 }
 

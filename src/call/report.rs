@@ -33,6 +33,7 @@ pub(super) fn observe<T>(call: &Call, end: &End<'_>, act: impl FnOnce(&Observati
         // "via_upstream" says only that the answer is the upstream's.
         host_details: end.details.filter(|details| *details != "via_upstream").map(str::to_owned),
         stream: call.response.is_stream(),
+        empty: call.response.is_empty(),
         answer: call.response.answer(),
     };
     let request_model = call.routing.model(&call.request);
@@ -155,6 +156,7 @@ fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let all_text =
         !operation.answers_without_text() && !operation.is_of_speech() && operation != Operation::CountTokens;
     answered
+        && !facts.empty
         && !request.has_media()
         && whole_input
         && whole_output

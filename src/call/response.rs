@@ -82,6 +82,17 @@ impl ResponseSide {
         self.status
     }
 
+    /// The API that the answer is of, where there is one.
+    pub(super) fn api(&self) -> Option<&'static Api> {
+        self.status.map(|_| self.reader.api())
+    }
+
+    /// The answer has no body, and should have one.
+    pub(super) fn is_empty(&self) -> bool {
+        let without = matches!(self.status, None | Some(204 | 205 | 304));
+        !without && self.wire.size == 0 && self.wire.unread.is_none() && self.is_complete()
+    }
+
     /// Bytes that are still worth reading.
     pub(super) fn room(&self) -> usize {
         if self.wire.wants_bytes() { self.reader.room() } else { 0 }

@@ -49,6 +49,8 @@ pub struct Facts {
     pub host_details: Option<String>,
     /// The answer was a stream.
     pub stream: bool,
+    /// The answer has no body, and should have one.
+    pub empty: bool,
     /// What the answer said.
     pub answer: Answer,
 }

@@ -123,6 +123,9 @@ fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
     if is_one_of(reason, &WITHHELD_REASONS) {
         return (Level::Warning, Some(format!("answer withheld: {reason}")));
     }
+    if facts.empty {
+        return (Level::Warning, Some("the answer has no body".to_owned()));
+    }
     if facts.answer.unfinished {
         let what = if facts.stream { "stream ended without [DONE] or finish_reason" } else { "answer cut" };
         return (Level::Warning, Some(what.to_owned()));
@@ -183,5 +186,7 @@ mod tests {
         ] {
             assert_eq!(verdict(status, ending, answer), (level, message.to_owned()), "{status:?} {ending:?}");
         }
+        let empty = Facts { status: Some(200), empty: true, ..Facts::default() };
+        assert_eq!(Verdict::of(&empty).message.as_deref(), Some("the answer has no body"));
     }
 }

@@ -111,10 +111,18 @@ impl Choice {
         set(&mut self.audio_id, id, room)
     }
 
-    /// The number of the tool call with that key, begun where it is new; none where there are too many.
-    pub(super) fn call(&mut self, key: CallKey<'_>, room: &mut Room) -> Option<usize> {
+    /// The number of the tool call with that key, begun where it is new; none where there are too many. Of an index, a piece
+    /// that brings another id and a name begins another call (Gemini's OpenAI endpoint counts none of them); one that brings
+    /// another id alone goes on with the last: some servers make an id for each piece.
+    pub(super) fn call(&mut self, key: CallKey<'_>, id: &str, name: &str, room: &mut Room) -> Option<usize> {
         let known = match key {
-            CallKey::Index(index) => self.calls.iter().position(|call| call.index == Some(index)),
+            CallKey::Index(index) => {
+                let has_index = |call: &ToolCall| call.index == Some(index);
+                let last = self.calls.iter().rposition(has_index);
+                let goes_on = |call: &ToolCall| id.is_empty() || name.is_empty() || call.id.is_empty();
+                let same = self.calls.iter().position(|call| has_index(call) && !id.is_empty() && call.id == id);
+                same.or(last.filter(|at| self.calls.get(*at).is_some_and(goes_on)))
+            }
             CallKey::Id(id) => self.calls.iter().position(|call| call.id == id),
             CallKey::Last => self.calls.len().checked_sub(1),
             CallKey::New => None,
@@ -129,6 +137,11 @@ impl Choice {
         let index = if let CallKey::Index(index) = key { Some(index) } else { None };
         self.calls.push(ToolCall { index, ..ToolCall::default() });
         Some(self.calls.len() - 1)
+    }
+
+    /// How many tool calls there are.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.len()
     }
 
     /// Id and name of a tool call, each where it is not known yet; true where one was not.

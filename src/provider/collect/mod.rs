@@ -234,6 +234,12 @@ impl Collector {
         self.room.cut
     }
 
+    /// The API that the call is of.
+    #[must_use]
+    pub fn api(&self) -> &'static Api {
+        self.api
+    }
+
     /// The provider has said that the answer is whole.
     #[must_use]
     pub fn is_done(&self) -> bool {

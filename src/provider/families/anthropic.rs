@@ -146,7 +146,7 @@ mod tests {
     fn messages_of_another_service_are_not_traced() {
         let is_traced = |header: &str, member: &str| {
             let mut route = find(b"/v1/messages", &[], &[]).unwrap();
-            let (has_header, has_member) = (|name: &str| name == header, |name: &str| name == member);
+            let (has_header, has_member) = (|name: &str| name == header, |name: &str| Some(name == member));
             let asked = Asked { host: Some(""), has_header: Some(&has_header), has_member: None, model: None };
             route.narrow(&asked);
             let open = route.is_open();

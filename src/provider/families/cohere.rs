@@ -48,7 +48,13 @@ pub(super) const APIS: &[Api] = &[
     Api { family: "cohere.v1.embed", paths: &["v1/embed"], ..EMBED },
     Api { family: "cohere.v2.embed", paths: &["v2/embed"], ..EMBED },
     Api { family: "cohere.v2.rerank", paths: &["v2/rerank"], ..RERANK },
-    Api { family: "cohere.v1.rerank", paths: &["rerank"], ..RERANK },
+    Api { family: "cohere.v1.rerank", paths: &["v1/rerank"], ..RERANK },
+    Api {
+        family: "cohere.v1.rerank",
+        paths: &["rerank"],
+        when: When::Any(&[When::Member("query"), When::Member("documents")]),
+        ..RERANK
+    },
 ];
 
 /// `usage` of version 2, `meta` of version 1; then as Jina, Voyage and llama.cpp have it.

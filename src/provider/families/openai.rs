@@ -4,7 +4,7 @@
 //! (docs/design.md, "Dialects").
 
 use crate::json::{Fields, ObjectWriter, Value};
-use crate::provider::api::{Api, Operation};
+use crate::provider::api::{Api, Operation, When};
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::{Count, UsageRules};
 use crate::provider::message::Message;
@@ -29,7 +29,12 @@ pub(super) const APIS: &[Api] = &[
     Api { family: "azure.embeddings", paths: &["deployments/*/embeddings"], ..EMBEDDING },
     // `agents` are Mistral's.
     Api { paths: &["chat/completions", "agents/completions"], ..CHAT },
-    Api { paths: &["completions"], ..COMPLETION },
+    Api { paths: &["v1/completions"], ..COMPLETION },
+    Api {
+        paths: &["completions"],
+        when: When::Any(&[When::Member("prompt"), When::Member("model")]),
+        ..COMPLETION
+    },
     Api { paths: &["embeddings"], ..EMBEDDING },
 ];
 
@@ -132,7 +137,7 @@ fn read_content(answer: &mut Collector, index: u64, content: Value<'_>, depth: u
 }
 
 fn read_tool_call(answer: &mut Collector, index: u64, call: Value<'_>) {
-    let (id, function) = (call.get("id"), call.get("function"));
+    let (id, function) = (call.get("id"), call.get("function").or(call.get("custom")));
     let id_text = id.non_empty();
     let key = match (call.get("index").number(), &id_text) {
         (Some(number), _) => CallKey::Index(number),
@@ -140,7 +145,9 @@ fn read_tool_call(answer: &mut Collector, index: u64, call: Value<'_>) {
         (None, Some(id)) => CallKey::Id(id),
         (None, None) => CallKey::Last,
     };
-    answer.tool_call(index, key, id, function.get("name"), function.get("arguments"));
+    // A custom tool's input is a text of its own form.
+    let arguments = function.get("arguments").or(function.get("input"));
+    answer.tool_call(index, key, id, function.get("name"), arguments);
 }
 
 /// How many vectors of how many dimensions, never the vectors.

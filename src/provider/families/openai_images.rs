@@ -3,7 +3,7 @@
 //! Spec: <https://platform.openai.com/docs/api-reference/images>.
 
 use super::openai;
-use crate::json::{Fields, Object, Value};
+use crate::json::{Fields, Object, Value, write_string};
 use crate::provider::api::{Api, Operation};
 use crate::provider::collect::Collector;
 use crate::provider::count::{Count, UsageRules};
@@ -64,7 +64,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
 }
 
 /// Says how many images there are, of what kind, and what is told of each.
-fn describe(answer: &mut Collector, body: &Fields<'_>, count: u64, images: Value<'_>) {
+pub(super) fn describe(answer: &mut Collector, body: &Fields<'_>, count: u64, images: Value<'_>) {
     let mut text = String::new();
     let mut output = Object::open(&mut text);
     output.number("count", count);
@@ -85,6 +85,13 @@ fn describe(answer: &mut Collector, body: &Fields<'_>, count: u64, images: Value
 }
 
 fn describe_one(out: &mut String, image: Value<'_>) {
+    // Venice's are nothing but base64.
+    if image.is_string() {
+        return write_string(out, "[not kept]");
+    }
+    if !image.get("bytes").is_nothing() {
+        return out.push_str(image.raw());
+    }
     let mut described = Object::open(out);
     // What was long is a placeholder already (`decode::MediaFilter`).
     for key in ["b64_json", "url"] {

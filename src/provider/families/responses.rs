@@ -14,7 +14,7 @@ const RESPONSES: Api = Api {
     family: "openai.responses",
     provider: "openai_compatible",
     observation: Some("response"),
-    paths: &["responses", "responses/compact"],
+    paths: &["responses"],
     input: &["input", "tools", "prompt"],
     system: "instructions",
     usage: &USAGE,
@@ -26,10 +26,20 @@ const RESPONSES: Api = Api {
 pub(super) const APIS: &[Api] = &[
     Api {
         family: "azure.responses",
+        paths: &["v1/responses", "responses/compact", "responses"],
         when: When::Any(&[When::Host("azure.com"), When::Header("api-key")]),
         ..RESPONSES
     },
-    RESPONSES,
+    Api { paths: &["v1/responses", "responses/compact"], ..RESPONSES },
+    Api {
+        when: When::Any(&[
+            When::Member("input"),
+            When::Member("model"),
+            When::Member("prompt"),
+            When::Member("previous_response_id"),
+        ]),
+        ..RESPONSES
+    },
     Api {
         family: "openai.responses.input_tokens",
         operation: Operation::CountTokens,
@@ -123,6 +133,8 @@ fn read_end(answer: &mut Collector, response: &Fields<'_>) {
         }
     }
     let status = response.get("status");
+    // Of an error's body, it may be a number: that of HTTP.
+    let status = if status.is_string() { status } else { Value::ABSENT };
     answer.finish_reason(0, response.at("incomplete_details/reason").or(status));
     if status.is("failed") {
         answer.fail(ProviderError::of_failure(response.get("error")));
@@ -266,6 +278,8 @@ mod tests {
         let body = r#"{"object":"response","status":"failed","error":{"code":"c","message":"m"},"output":[]}"#;
         assert_eq!(error(whole(&API, body)), expected("m", "c"));
         assert_eq!(whole(&API, r#"{"status":"failed","error":null}"#).error.unwrap().message, "failed");
+        let refused = whole(&API, r#"{"status":401,"error":{"message":"Invalid key","type":"auth"}}"#);
+        assert_eq!((refused.finish_reason.as_deref(), error(refused)), (None, expected("Invalid key", "auth")));
     }
 
     #[test]

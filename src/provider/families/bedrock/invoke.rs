@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::super::{anthropic, openai};
-use super::converse;
+use super::{EMBEDDING_ANSWER, converse};
 use crate::json::{Fields, Value};
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::Count;
@@ -40,7 +40,8 @@ pub(super) fn read(answer: &mut Collector, message: &Message<'_>) {
 
 fn read_body(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
-    if body.get("type").is_string() {
+    // Old models of Anthropic's answer with a text, and say so.
+    if body.get("type").is_string() && !body.get("completion").is_string() {
         anthropic::read(answer, message);
     } else {
         let event = NOVA_EVENTS.iter().map(|name| body.get(name)).find(|event| event.is_object());
@@ -118,12 +119,14 @@ fn read_vectors(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
     let one = body.get("embedding").or(any_member(body.get("embeddingsByType")));
     if one.is_array() {
+        answer.is_of(&EMBEDDING_ANSWER);
         return openai::summarize_vectors(answer, 1, one);
     }
     let all = body.get("embeddings");
     let (counted, vectors) = if all.is_object() { ("texts", any_member(all)) } else { ("embeddings", all) };
     if vectors.is_array() {
         let first = vectors.at("0");
+        answer.is_of(&EMBEDDING_ANSWER);
         openai::summarize_vectors(answer, message.children(counted), first.get("embedding").or(first));
     }
 }

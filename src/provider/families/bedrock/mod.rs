@@ -34,6 +34,17 @@ const INVOKE: Api = Api {
     ..CONVERSE
 };
 
+/// An inference profile does not name its model: then the answer tells.
+static EMBEDDING_ANSWER: Api = EMBEDDING;
+const EMBEDDING: Api = Api {
+    operation: Operation::Embedding,
+    paths: INVOKE_PATHS,
+    when: When::Model("embed"),
+    // Titan's and Nova's, then Cohere's.
+    input: &["inputText", "inputImage", "singleEmbeddingParams", "texts", "images", "inputs"],
+    ..INVOKE
+};
+
 /// The id of a model may be an ARN, whose `/` some clients and proxies do not encode.
 const CONVERSE_PATHS: &[&str] = &["model/*/converse", "model/_/*/converse"];
 const CONVERSE_STREAM_PATHS: &[&str] = &["model/*/converse-stream", "model/_/*/converse-stream"];
@@ -44,13 +55,7 @@ const INVOKE_STREAM_PATHS: &[&str] = &["model/*/invoke-with-response-stream", "m
 pub(super) const APIS: &[Api] = &[
     Api { paths: CONVERSE_PATHS, ..CONVERSE },
     Api { family: "bedrock.converse_stream", paths: CONVERSE_STREAM_PATHS, ..CONVERSE },
-    Api {
-        operation: Operation::Embedding,
-        paths: INVOKE_PATHS,
-        when: When::Model("embed"),
-        input: &["inputText", "texts"],
-        ..INVOKE
-    },
+    EMBEDDING,
     Api { paths: INVOKE_PATHS, ..INVOKE },
     Api { family: "bedrock.invoke_stream", paths: INVOKE_STREAM_PATHS, ..INVOKE },
 ];
