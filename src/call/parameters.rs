@@ -149,3 +149,47 @@ pub(super) fn whole_text(document: &Document) -> Option<Cow<'_, str>> {
     }
     Some(String::from_utf8_lossy(head))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::json::Limits;
+    use crate::provider::find;
+
+    fn sent(path: &str, body: &str, billed_at: &[(&'static str, &str)]) -> Option<String> {
+        let mut document = Document::new(Limits { head: 1 << 16, member: 1 << 16 }, Budget::new(1 << 20).capture_lease());
+        document.push(body.as_bytes());
+        let billed_at: Vec<_> = billed_at.iter().map(|(name, word)| (*name, (*word).to_owned())).collect();
+        parameters(&document, find(path.as_bytes(), &[], &[]).unwrap().api().unwrap(), None, &billed_at)
+    }
+
+    #[test]
+    fn what_nobody_set_is_no_parameter() {
+        let body = r#"{"model":"m","messages":[],"temperature":0,"top_p":null,"stop":[],"logit_bias":{},"suffix":"",
+            "stream":false,"seed":1,"response_format":{"type":"text"}}"#;
+        let expected = r#"{"temperature":0,"stream":false,"seed":1,"response_format":{"type":"text"}}"#;
+        assert_eq!(sent("/v1/chat/completions", body, &[]).as_deref(), Some(expected));
+        let nested = r#"{"contents":[],"generationConfig":{"temperature":null,"stopSequences":[],"topK":1}}"#;
+        assert_eq!(sent("/v1beta/models/m:generateContent", nested, &[]).as_deref(), Some(r#"{"topK":1}"#));
+        assert_eq!(sent("/v1/chat/completions", r#"{"messages":[],"top_p":null}"#, &[]), None);
+    }
+
+    #[test]
+    fn the_tier_and_speed_are_those_of_the_answer() {
+        let chat = |body: &str, billed_at| sent("/v1/chat/completions", body, billed_at);
+        for (body, billed_at, expected) in [
+            (r#"{"service_tier":"auto"}"#, &[("service_tier", "default")][..], Some(r#"{"service_tier":"default"}"#)),
+            (r#"{"service_tier":"flex"}"#, &[("service_tier", "default")], Some(r#"{"service_tier":"default"}"#)),
+            (r#"{"seed":1}"#, &[("service_tier", "flex")], Some(r#"{"seed":1,"service_tier":"flex"}"#)),
+            (r#"{"service_tier":"flex"}"#, &[], Some(r#"{"service_tier":"flex"}"#)),
+            (r#"{"service_tier":"auto"}"#, &[], None),
+            (r#"{"service_tier":"default"}"#, &[], None),
+            (r#"{"serviceTier":{"type":"priority"}}"#, &[], Some(r#"{"service_tier":"priority"}"#)),
+            (r#"{"speed":"fast"}"#, &[("speed", "standard")], Some(r#"{"speed":"standard"}"#)),
+            (r#"{"speed":1.5}"#, &[], Some(r#"{"speed":1.5}"#)),
+        ] {
+            assert_eq!(chat(body, billed_at).as_deref(), expected, "{body} {billed_at:?}");
+        }
+    }
+}

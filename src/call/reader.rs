@@ -203,6 +203,11 @@ impl Reader {
         }
     }
 
+    /// Nothing but white space has come.
+    pub(super) fn is_blank(&self) -> bool {
+        matches!(self.body, Body::Unknown(_))
+    }
+
     /// The API that the answer is of.
     pub(super) fn api(&self) -> &'static Api {
         self.collector.api()

@@ -10,7 +10,7 @@ use crate::budget::Budget;
 use crate::config::Settings;
 use crate::headers::{self, Header};
 use crate::json::Document;
-use crate::provider::{Answer, Api, Operation, Stream};
+use crate::provider::{Answer, Api, Element, Operation, Stream};
 
 /// Longest prompt that is taken off the front of vLLM's output, in bytes; it is held a second time for that.
 const PROMPT_MAX: usize = 256 * 1024;
@@ -73,6 +73,9 @@ impl ResponseSide {
         for (count, name) in api.count_headers {
             collector.count(*count, number(name).and_then(|number| u64::try_from(number).ok()));
         }
+        if api.operation == Operation::Embedding {
+            collector.element = Element::asked(request.document());
+        }
         if api.stream == Stream::Lines && api.operation == Operation::Completion {
             collector.prompt = prompt(request.document());
         }
@@ -90,7 +93,8 @@ impl ResponseSide {
     /// The answer has no body, and should have one.
     pub(super) fn is_empty(&self) -> bool {
         let without = matches!(self.status, None | Some(204 | 205 | 304));
-        !without && self.wire.size == 0 && self.wire.unread.is_none() && self.is_complete()
+        let is_read = self.wire.unread.is_none() && !self.wire.is_undecoded() && self.is_complete();
+        !without && is_read && self.reader.is_blank()
     }
 
     /// Bytes that are still worth reading.

@@ -16,6 +16,7 @@ mod message;
 mod price;
 mod route;
 mod usage;
+mod vectors;
 
 pub use answer::Answer;
 pub use api::{Api, Operation, Stream, When};
@@ -29,3 +30,4 @@ pub use message::Message;
 pub use price::{ModelPrices, Price, cost};
 pub use route::{Asked, Route, Skip, find, without_query};
 pub use usage::{Buckets, Usage};
+pub use vectors::Element;

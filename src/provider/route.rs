@@ -338,7 +338,6 @@ mod tests {
             ("/infill", Some("input_prefix"), "form", Some("llamacpp.completion")),
             ("/complete", Some("maximum_tokens"), "done", Some("alephalpha")),
             ("/responses", Some("input"), "answers", Some("openai.responses")),
-            ("/completions", Some("prompt"), "course", Some("openai.completions")),
             ("/moderations", Some("input"), "post", Some("openai.moderations")),
             ("/rerank", Some("query"), "list", Some("cohere.v1.rerank")),
             ("/api/v1/image/generate", Some("prompt"), "template", Some("venice.images")),
@@ -349,7 +348,6 @@ mod tests {
         }
         for (path, expected) in [
             ("/v1/responses", "openai.responses"),
-            ("/v1/completions", "openai.completions"),
             ("/v1/moderations", "openai.moderations"),
             ("/v1/rerank", "cohere.v1.rerank"),
         ] {

@@ -19,7 +19,7 @@ use super::api::{Api, Operation};
 use super::count::Counts;
 use super::custom::Custom;
 use super::message::Message;
-use super::{ProviderError, Usage};
+use super::{Element, ProviderError, Usage};
 use crate::budget::Lease;
 use crate::json::{Document, Fields, Value, close_truncated, trim};
 pub use choice::CallKey;
@@ -40,6 +40,8 @@ pub struct Collector {
     api: &'static Api,
     /// The request's prompt, where an answer repeats it (vLLM).
     pub prompt: Option<String>,
+    /// What the request asked dimensions of vectors to be written as.
+    pub element: Element,
     /// The provider, where a configuration describes it.
     pub custom: Option<Rc<Custom>>,
     id: Option<String>,
@@ -81,6 +83,7 @@ impl Collector {
         Self {
             api,
             prompt: None,
+            element: Element::default(),
             custom: None,
             id: None,
             model: None,

@@ -10,7 +10,6 @@ use crate::provider::api::{Api, Operation, Stream};
 use crate::provider::block::Block;
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::{Count, UsageRules};
-use crate::provider::families::openai::summarize_vectors;
 use crate::provider::message::Message;
 
 const PROVIDER: &str = "gemini";
@@ -150,9 +149,9 @@ fn read_embeddings(answer: &mut Collector, message: &Message<'_>) {
     answer.usage(body.get("usageMetadata"));
     let (one, several) = (body.get("embedding"), body.get("embeddings"));
     if one.is_object() {
-        summarize_vectors(answer, 1, one.get("values"));
+        answer.vectors(1, one.get("values"));
     } else if several.is_array() {
-        summarize_vectors(answer, message.children("embeddings"), several.at("0/values"));
+        answer.vectors(message.children("embeddings"), several.at("0/values"));
     }
 }
 

@@ -16,7 +16,6 @@ mod replicate;
 mod responses;
 mod sagemaker;
 mod tgi;
-mod venice;
 mod vertex;
 mod vllm;
 mod watsonx;
@@ -30,7 +29,6 @@ pub static FAMILIES: &[&[Api]] = &[
     openai::APIS,
     responses::APIS,
     openai_images::APIS,
-    venice::APIS,
     openai_audio::APIS,
     openai_moderations::APIS,
     anthropic::APIS,

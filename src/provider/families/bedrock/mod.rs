@@ -230,6 +230,11 @@ mod tests {
                 (" C", "stop_sequence", ""),
             ),
             (
+                "Claude 2, which says what it is",
+                r#"{"type":"completion","completion":" C","stop_reason":"stop_sequence","stop":"\n\nHuman:"}"#,
+                (" C", "stop_sequence", ""),
+            ),
+            (
                 "Command",
                 r#"{"id":"c","generations":[{"id":"g","text":"G","finish_reason":"COMPLETE"}],"prompt":"p"}"#,
                 ("G", "COMPLETE", ""),
@@ -366,6 +371,8 @@ mod tests {
         ] {
             assert_eq!(invoke(body).output.as_deref(), Some(expected), "{body}");
         }
+        let bits = r#"{"embeddings":{"binary":[[1,-2]]},"texts":["a"]}"#;
+        assert_eq!(invoke(bits).output.as_deref(), Some(r#"{"count":1,"dimensions":16}"#));
         assert_eq!(
             usage_details(api("bedrock.invoke"), &[r#"{"embedding":[1],"inputTextTokenCount":4}"#]),
             r#"{"input":4,"total":4}"#
