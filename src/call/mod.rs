@@ -27,7 +27,9 @@ use crate::provider::{self, Route, Skip, without_query};
 use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
 #[cfg(not(target_family = "wasm"))]
 use crate::trace::{Facts, Observation};
-pub use gateway::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
+pub use gateway::{
+    GatewayFact, GatewayIds, attempts_of_count, attempts_of_times, kong_has_metrics, response_flags, upstream_time,
+};
 use request::RequestSide;
 use response::ResponseSide;
 use routing::Routing;
@@ -141,7 +143,9 @@ fn counter(skip: Skip) -> Counter {
 /// Whose the call is.
 fn project(settings: &Settings, at: &Beginning<'_>) -> Result<usize, Skip> {
     if headers::find(at.headers, ":method") != Some(b"POST") {
-        return Err(Skip::Method);
+        // A WebSocket (of OpenAI's Responses, for one), whether it will be refused or not; by HTTP/2 it has a `:protocol`.
+        let is_upgrade = ["upgrade", ":protocol"].iter().any(|name| headers::find(at.headers, name).is_some());
+        return Err(if is_upgrade { Skip::Upgrade } else { Skip::Method });
     }
     let Activation::Ready(projects) = &settings.activation else { return Ok(0) };
     let path = without_query(at.path);
@@ -282,7 +286,9 @@ impl Call {
     /// The host should be asked for its details of the ending.
     #[must_use]
     pub fn wants_details(&self) -> bool {
-        !self.response.is_complete() || self.response.status().is_none_or(|status| status >= 400)
+        let is_whole = self.response.is_complete() && self.response.status().is_some_and(|status| status < 400);
+        // What states no usage may be the gateway's own answer: then there is none.
+        !is_whole || !self.response.has_usage()
     }
 
     /// Ends the call: what it becomes; none where it turned out not to be an LLM call.

@@ -203,6 +203,11 @@ impl Reader {
         }
     }
 
+    /// Tokens were counted.
+    pub(super) fn has_usage(&self) -> bool {
+        self.collector.has_usage()
+    }
+
     /// Nothing but white space has come.
     pub(super) fn is_blank(&self) -> bool {
         matches!(self.body, Body::Unknown(_))

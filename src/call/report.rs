@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::gateway::is_own_answer;
 use super::{Call, End, Finished, Unread, input, parameters};
 use crate::context::{Field, GATEWAY_PREFIX, Identity};
 use crate::export::otlp::encode_span;
@@ -27,11 +28,16 @@ pub(super) fn write(call: &Call, end: &End<'_>) -> Finished {
 
 /// Writes `call` down as an observation, and hands that on.
 pub(super) fn observe<T>(call: &Call, end: &End<'_>, act: impl FnOnce(&Observation<'_>, &Facts) -> T) -> T {
+    let (status, ending) = (call.response.status(), call.ending(end.details));
+    let failed = status.is_none_or(|status| status >= 400) || ending != Ending::Complete;
+    let by_gateway = status.is_some_and(|status| is_own_answer(status, end.details.unwrap_or_default()));
+    // "via_upstream" says only that the answer is the upstream's, and of one that is whole nothing else does any more.
+    let details = end.details.filter(|details| *details != "via_upstream" && (failed || by_gateway));
     let facts = Facts {
-        status: call.response.status(),
-        ending: call.ending(end.details),
-        // "via_upstream" says only that the answer is the upstream's.
-        host_details: end.details.filter(|details| *details != "via_upstream").map(str::to_owned),
+        status,
+        ending,
+        host_details: details.map(str::to_owned),
+        by_gateway,
         stream: call.response.is_stream(),
         empty: call.response.is_empty(),
         answer: call.response.answer(),
@@ -157,6 +163,7 @@ fn is_estimable(call: &Call, facts: &Facts) -> bool {
         !operation.answers_without_text() && !operation.is_of_speech() && operation != Operation::CountTokens;
     answered
         && !facts.empty
+        && !facts.by_gateway
         && !request.has_media()
         && whole_input
         && whole_output

@@ -90,6 +90,11 @@ impl ResponseSide {
         self.status.map(|_| self.reader.api())
     }
 
+    /// The answer states usage.
+    pub(super) fn has_usage(&self) -> bool {
+        self.reader.has_usage()
+    }
+
     /// The answer has no body, and should have one.
     pub(super) fn is_empty(&self) -> bool {
         let without = matches!(self.status, None | Some(204 | 205 | 304));

@@ -77,6 +77,12 @@ impl Collector {
         }
     }
 
+    /// Tokens were counted.
+    #[must_use]
+    pub fn has_usage(&self) -> bool {
+        self.counts.has_tokens()
+    }
+
     /// The count so far.
     #[must_use]
     pub fn counted(&self, count: Count) -> Option<u64> {
