@@ -84,7 +84,9 @@ fn join(content: Value<'_>, kind: &str) -> Option<String> {
     if content.is_string() {
         return content.text().filter(|_| kind == "text").map(Into::into);
     }
-    let parts = content.items().filter(|part| part.get("type").is(kind)).map(|part| part.get(kind));
+    // What is told of media is no text of the answer.
+    let is_said = |part: &Value<'_>| part.get("type").is(kind) && !part.get("placeholder").is_true();
+    let parts = content.items().filter(is_said).map(|part| part.get(kind));
     let texts: Vec<String> =
         parts.filter_map(|part| part.text().map(Into::into).or_else(|| join(part, "text"))).collect();
     (!texts.is_empty()).then(|| texts.concat())

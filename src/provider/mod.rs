@@ -12,6 +12,7 @@ mod count;
 mod custom;
 mod error;
 pub mod families;
+mod media;
 mod message;
 mod price;
 mod route;

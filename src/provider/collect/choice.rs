@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use super::room::Room;
-use crate::json::{ObjectWriter, Value, write_string};
+use crate::json::{Object, ObjectWriter, Value, write_string};
 
+/// Media of one choice that are told of.
+const MEDIA_MAX: usize = 64;
 /// Tool calls of one choice that are kept.
 const TOOL_CALLS_MAX: usize = 128;
 
@@ -52,6 +54,8 @@ pub(super) struct Choice {
     refusal: String,
     transcript: String,
     audio_id: String,
+    /// What is told of media.
+    media: Vec<String>,
     calls: Vec<ToolCall>,
     function: Option<ToolCall>,
     /// The message as it was sent, in place of all that.
@@ -85,9 +89,15 @@ impl Choice {
         self.text.as_ref().map_or(0, String::len)
     }
 
-    /// Tells that there is text, if an empty one.
-    pub(super) fn begin_text(&mut self) {
-        self.text.get_or_insert_default();
+    /// Tells of media that came, and how.
+    pub(super) fn add_media(&mut self, told: &str, room: &mut Room) {
+        if self.media.len() >= MEDIA_MAX {
+            room.cut = true;
+            return;
+        }
+        let mut kept = String::new();
+        room.append(&mut kept, told);
+        self.media.push(kept);
     }
 
     /// Separates what was reasoned so far from what follows.
@@ -185,7 +195,8 @@ impl Choice {
         let calls: usize = calls.map(|call| call.id.len() + call.name.len() + call.arguments.len()).sum();
         let texts = [&self.role, &self.reasoning, &self.refusal, &self.transcript, &self.audio_id];
         let texts: usize = texts.iter().map(|text| text.len()).sum();
-        texts + calls + self.text_len() + self.message.as_ref().map_or(0, String::len)
+        let media: usize = self.media.iter().map(String::len).sum();
+        texts + media + calls + self.text_len() + self.message.as_ref().map_or(0, String::len)
     }
 
     /// Nothing has arrived of it.
@@ -211,6 +222,7 @@ impl Choice {
         let mut message = ObjectWriter::default();
         message.string("role", if self.role.is_empty() { "assistant" } else { &self.role });
         match &self.text {
+            _ if !self.media.is_empty() => message.raw("content", &self.parts_json()),
             Some(text) if !(text.is_empty() && self.has_calls()) => message.string("content", text),
             _ => message.raw("content", "null"),
         };
@@ -232,6 +244,26 @@ impl Choice {
             message.raw("audio", &audio.finish());
         }
         message.finish()
+    }
+
+    /// Content that is more than text: the text, and a text part for each piece of media, which says so.
+    fn parts_json(&self) -> String {
+        let text = self.text.as_deref().filter(|text| !text.is_empty()).map(|text| (text, false));
+        let mut parts = String::from("[");
+        for (text, is_media) in text.into_iter().chain(self.media.iter().map(|told| (told.as_str(), true))) {
+            if parts.len() > 1 {
+                parts.push(',');
+            }
+            let mut part = Object::open(&mut parts);
+            part.text("type", "text");
+            part.text("text", text);
+            if is_media {
+                part.raw("placeholder", "true");
+            }
+            part.close();
+        }
+        parts.push(']');
+        parts
     }
 
     fn has_calls(&self) -> bool {

@@ -8,6 +8,7 @@ use super::template::Target;
 use super::{CHOICES_MAX, Collector, REASON_MAX};
 use crate::json::Value;
 use crate::provider::api::Api;
+use crate::provider::media;
 
 impl Collector {
     /// A piece of the text of a choice.
@@ -33,10 +34,11 @@ impl Collector {
         });
     }
 
-    /// Content came that is not kept: an image, for one.
-    pub fn unkept(&mut self, choice: u64) {
-        self.change(choice, |choice, _| {
-            choice.begin_text();
+    /// Content came whose bytes are not kept: an image, audio. `data` is base64, or what stands in its place.
+    pub fn media(&mut self, choice: u64, data: Value<'_>, mime: Value<'_>) {
+        let told = if self.is_cut_off(data) { None } else { media::described(data, mime) };
+        self.change(choice, |choice, room| {
+            choice.add_media(told.as_deref().unwrap_or("[media, not kept]"), room);
             true
         });
         self.effects.content = true;

@@ -120,8 +120,9 @@ fn read_part(answer: &mut Collector, index: u64, part: Value<'_>) {
         // A piece of streamed arguments, which stands as it was sent: paths and values, no JSON of its own.
         return answer.tool_call(index, CallKey::Last, Value::ABSENT, Value::ABSENT, call.get("partialArgs"));
     }
-    if part.get("inlineData").is_object() {
-        return answer.unkept(index);
+    let media = part.get("inlineData").or(part.get("inline_data"));
+    if media.is_object() {
+        return answer.media(index, media.get("data"), media.get("mimeType").or(media.get("mime_type")));
     }
     if answer.is_cut_off(part) && part.get("thought").is_nothing() {
         // Whether it is text or a thought stands behind it.
@@ -188,7 +189,7 @@ fn read_end(answer: &mut Collector, interaction: Value<'_>) {
 fn read_step(answer: &mut Collector, index: u64, step: Value<'_>, whole: bool) {
     match step.get("type").text().unwrap_or_default().as_ref() {
         "text" => answer.text(0, step.get("text")),
-        "image" | "audio" | "video" => answer.unkept(0),
+        "image" | "audio" | "video" => answer.media(0, step.get("data"), step.get("mime_type")),
         "thought_summary" => answer.reasoning(0, step.at("content/text")),
         "thought" => {
             for part in step.get("summary").items() {
@@ -199,7 +200,7 @@ fn read_step(answer: &mut Collector, index: u64, step: Value<'_>, whole: bool) {
         "model_output" => {
             step.get("content").items().for_each(|part| match part.get("text") {
                 text if text.is_string() => answer.text(0, text),
-                _ => answer.unkept(0),
+                _ => answer.media(0, part.get("data"), part.get("mime_type")),
             });
         }
         "function_call" => {
@@ -287,7 +288,14 @@ mod tests {
                 r#"{"text":"t","thought":true},{"text":"a","thought":false}"#,
                 r#"{"role":"assistant","content":"a","reasoning_content":"t"}"#,
             ),
-            (r#"{"inlineData":{"mimeType":"image/png","data":"aGk="}}"#, r#"{"role":"assistant","content":""}"#),
+            (
+                r#"{"text":"a"},{"inlineData":{"mimeType":"image/png","data":"aGk="}},{"inlineData":{"mimeType":"audio/wav","data":{"mime":"x","bytes":9}}}"#,
+                concat!(
+                    r#"{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"[image/png, 2 bytes, "#,
+                    r#"sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4]","placeholder":true},"#,
+                    r#"{"type":"text","text":"[audio/wav, 9 bytes]","placeholder":true}]}"#
+                ),
+            ),
             (
                 r#"{"functionCall":{"name":"f","args":{"a":1}}},{"functionCall":{"id":"2","name":"f"}}"#,
                 concat!(
@@ -354,7 +362,8 @@ mod tests {
         let body = r#"{"status":"failed","steps":[{"type":"model_output","content":[{"type":"text","text":"a"},
             {"type":"image","data":"aGk="}]}],"error":{"message":"m"}}"#;
         let failed = whole(INTERACTIONS, body);
-        assert_eq!(failed.output.as_deref(), Some(r#"{"role":"assistant","content":"a"}"#));
+        let output = failed.output.unwrap();
+        assert!(output.contains(r#""text":"a"}"#) && output.contains("[application/octet-stream, 2 bytes, "), "{output}");
         assert_eq!(failed.error.unwrap().message, "m");
     }
 

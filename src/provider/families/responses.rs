@@ -164,7 +164,9 @@ fn read_item(answer: &mut Collector, index: u64, item: Value<'_>, new: bool) {
                 }
             }
         }
-        "image_generation_call" => answer.unkept(0),
+        "image_generation_call" if new || item.get("result").something().is_some() => {
+            answer.media(0, item.get("result"), Value::ABSENT);
+        }
         _ => read_call(answer, index, item, true),
     }
 }
@@ -293,9 +295,9 @@ mod tests {
                 "completed",
             ),
             (
-                r#"{"type":"image_generation_call","result":"aGk="}"#,
+                r#"{"type":"image_generation_call","result":{"mime":"image/png","bytes":9}}"#,
                 r#""status":"incomplete","incomplete_details":{"reason":"content_filter"}"#,
-                r#"{"role":"assistant","content":""}"#,
+                r#"{"role":"assistant","content":[{"type":"text","text":"[image/png, 9 bytes]","placeholder":true}]}"#,
                 "content_filter",
             ),
             (
