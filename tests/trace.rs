@@ -38,6 +38,101 @@ fn chat(settings: &str, request: &Value, response: &str) -> Span {
     exchange(CHAT, request.to_string().as_bytes(), response.as_bytes()).span(settings)
 }
 
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// Attributes of the trace that a call in an application's trace writes over it, under these headers and settings.
+fn said_of_the_trace(settings: &str, headers: &[(&'static str, &'static str)]) -> Vec<String> {
+    let request = json!({"model": "gpt-4", "messages": [], "metadata": {"team": "a", "model": "mine"}, "prompt_cache_key": "k"});
+    let request = request.to_string();
+    let mut call = exchange(CHAT, request.as_bytes(), ANSWER.as_bytes());
+    call.request_headers.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+    let span = call.span(settings);
+    // Facts are never lost, wherever they stand.
+    assert_eq!(span.metadata("provider"), Some(json!("openai_compatible")));
+    assert_eq!((span.metadata("status_code"), span.metadata("prompt_cache_key")), (Some(json!(200)), Some(json!("k"))));
+    let of_trace = |key: &&String| key.starts_with("langfuse.trace.") || key.starts_with("langfuse.internal.");
+    let names: Vec<String> = span.attributes.keys().filter(of_trace).cloned().collect();
+    names
+}
+
+#[test]
+fn a_call_in_an_applications_trace_says_of_it_only_what_its_caller_names() {
+    let claim = ("baggage", "langfuse_trace_id=0af7651916cd43dd8448eb211c80319c");
+    let parent = ("traceparent", PARENT);
+    let own = ["langfuse.trace.metadata.caller_model", "langfuse.trace.metadata.team"];
+    let with = |more: &[&'static str]| [more, &own].concat();
+    // The SDK's claim, or the operator's word: a child.
+    assert_eq!(said_of_the_trace("{}", &[parent, claim]), own);
+    assert_eq!(said_of_the_trace(r#"{"parent":"trust"}"#, &[parent]), own);
+    let explicit = [
+        ("langfuse_trace_id", TRACE),
+        ("langfuse_parent_observation_id", "b7ad6b7169203331"),
+    ];
+    assert_eq!(said_of_the_trace(r#"{"parent":"ignore"}"#, &explicit), own);
+    // Nobody says whose the parent is: it may be in Langfuse.
+    assert_eq!(said_of_the_trace("{}", &[parent]), with(&["langfuse.internal.is_app_root"]));
+    let b3 = ("b3", "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1");
+    assert_eq!(said_of_the_trace("{}", &[b3]), with(&["langfuse.internal.is_app_root"]));
+    assert_eq!(said_of_the_trace("{}", &[b3, claim]), own);
+    // What is named is sent.
+    let named = said_of_the_trace("{}", &[parent, claim, ("langfuse-trace-name", "mine"), ("langfuse-metadata", "a:b")]);
+    let mut wanted = with(&["langfuse.trace.metadata.a", "langfuse.trace.name"]);
+    wanted.sort_unstable();
+    assert_eq!(named, wanted);
+    // A trace of the call's own has a name and all facts; so has one whose parents are known to be elsewhere.
+    let foreign = said_of_the_trace(r#"{"parent":"foreign"}"#, &[parent]);
+    for key in ["langfuse.internal.as_root", "langfuse.internal.is_app_root", "langfuse.trace.name", "langfuse.trace.metadata.provider"] {
+        assert!(foreign.iter().any(|name| name == key), "{key} of {foreign:?}");
+    }
+    assert_eq!(said_of_the_trace(r#"{"parent":"foreign"}"#, &[parent, claim]), own);
+    let root = said_of_the_trace("{}", &[("langfuse_trace_id", TRACE)]);
+    assert!(root.contains(&"langfuse.trace.name".to_owned()) && !root.iter().any(|name| name.contains("internal")), "{root:?}");
+}
+
+#[test]
+fn an_error_is_said_once_and_the_environment_of_a_call_is_its_own() {
+    let mut call = exchange(CHAT, br#"{"model":"m","messages":[]}"#, br#"{"error":{"message":"slow down"}}"#);
+    call.status = Some(429);
+    call.request_headers.push(("baggage", b"langfuse_environment=staging"));
+    let span = call.span("{}");
+    assert_eq!((span.level(), span.status_code, span.status_message.as_str()), ("ERROR", 2, "429 slow down"));
+    let twice = ["langfuse.observation.level", "langfuse.observation.status_message"];
+    assert!(twice.iter().all(|key| span.text(key).is_none()), "{span:?}");
+    assert_eq!(span.text("langfuse.environment"), Some("staging"));
+    assert_eq!(span.resource.get("deployment.environment.name"), None);
+}
+
+#[test]
+fn an_answer_without_a_body_is_a_warning_that_costs_nothing() {
+    for (status, level) in [(200, "WARNING"), (204, "DEFAULT"), (500, "ERROR")] {
+        for body in [&b""[..], b" \r\n"] {
+            let mut call = exchange(CHAT, br#"{"model":"gpt-4o","messages":[]}"#, body);
+            call.status = Some(status);
+            let span = call.span("{}");
+            assert_eq!((span.level(), span.text("langfuse.observation.cost_details")), (level, Some(r#"{"total":0}"#)));
+        }
+    }
+}
+
+#[test]
+fn the_gateways_own_answer_is_no_providers() {
+    let mut call = exchange(CHAT, br#"{"model":"gpt-4o","messages":[]}"#, b"no healthy upstream");
+    (call.status, call.details) = (Some(503), Some("no_healthy_upstream"));
+    assert_eq!(call.span("{}").message(), Some("503 by the gateway: no_healthy_upstream"));
+    call.details = Some("via_upstream");
+    assert_eq!(call.span("{}").message(), Some("503 no healthy upstream"));
+    let answer = br#"{"choices":[{"index":0,"message":{"role":"assistant","content":"canned"}}]}"#;
+    let mut call = exchange(CHAT, br#"{"model":"gpt-4o","messages":[]}"#, answer);
+    call.details = Some("direct_response");
+    let span = call.span("{}");
+    assert_eq!((span.level(), span.metadata("host_details")), ("DEFAULT", Some(json!("direct_response"))));
+    assert_eq!(span.text("langfuse.observation.cost_details"), Some(r#"{"total":0}"#));
+    call.details = Some("downstream_remote_disconnect");
+    let span = call.span("{}");
+    assert_eq!((span.metadata("host_details"), span.text("langfuse.observation.cost_details")), (None, None));
+}
+
 #[test]
 fn the_predecessors_trace_keeps_its_names_and_formulas() {
     let request = json!({"model": "gpt-4", "messages": [{"role": "user", "content": "Explain"}], "temperature": 0.7, "max_tokens": 500});
@@ -85,7 +180,7 @@ fn nothing_is_invented_where_nothing_was_said() {
     for absent in ["time_per_token_ms", "throughput_tokens_per_second", "model", "finish_reason", "chat_id"] {
         assert_eq!(span.metadata(absent), None, "{absent}");
     }
-    let no_tokens = ANSWER.replace("\"completion_tokens\":5", "\"completion_tokens\":0");
+    let no_tokens = ANSWER.replace("\"completion_tokens\":5,\"total_tokens\":15", "\"completion_tokens\":0");
     assert_eq!(chat("{}", &json!({}), &no_tokens).metadata("time_per_token_ms"), None, "no division by zero tokens");
 }
 
@@ -274,7 +369,7 @@ fn bodies_that_are_no_json_are_shown_as_they_are() {
     assert_eq!(span.text("langfuse.observation.output"), Some("<html>no</html>"));
     let cut = exchange(CHAT, br#"{"model":"m","messages":[{"role":"user","content":"half"#, b"").span("{}");
     assert_eq!((cut.model(), cut.input()), (Some("m"), json!([{"role": "user", "content": "half"}])));
-    assert_eq!((cut.output(), cut.level()), (Value::Null, "DEFAULT"));
+    assert_eq!((cut.output(), cut.message()), (Value::Null, Some("the answer has no body")));
 }
 
 #[test]
