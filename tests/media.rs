@@ -154,11 +154,26 @@ fn a_chat_that_answers_with_images_and_signatures_of_megabytes_is_read_to_its_en
 fn the_query_of_an_images_address_is_nowhere() {
     let url = "https://bucket.s3.amazonaws.com/a.png?X-Amz-Signature=secret";
     for (path, body) in [
-        ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]})),
-        ("/v1/responses", json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": url}, {"type": "input_file", "file_url": url}]}]})),
-        ("/v1/messages", json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": url}}]}]})),
-        ("/v1beta/models/m:generateContent", json!({"contents": [{"parts": [{"fileData": {"mimeType": "image/png", "fileUri": url}}]}]})),
-        ("/v1/ocr/v1/chat/completions", json!({"messages": [{"role": "user", "content": [{"type": "document_url", "document_url": url}]}]})),
+        (
+            "/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}),
+        ),
+        (
+            "/v1/responses",
+            json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": url}, {"type": "input_file", "file_url": url}]}]}),
+        ),
+        (
+            "/v1/messages",
+            json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": url}}]}]}),
+        ),
+        (
+            "/v1beta/models/m:generateContent",
+            json!({"contents": [{"parts": [{"fileData": {"mimeType": "image/png", "fileUri": url}}]}]}),
+        ),
+        (
+            "/v1/ocr/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": [{"type": "document_url", "document_url": url}]}]}),
+        ),
     ] {
         let span = exchange(path, "application/json", body.to_string().as_bytes(), b"{}").span("{}");
         let shown = format!("{span:?}");

@@ -43,7 +43,8 @@ const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// Attributes of the trace that a call in an application's trace writes over it, under these headers and settings.
 fn said_of_the_trace(settings: &str, headers: &[(&'static str, &'static str)]) -> Vec<String> {
-    let request = json!({"model": "gpt-4", "messages": [], "metadata": {"team": "a", "model": "mine"}, "prompt_cache_key": "k"});
+    let request =
+        json!({"model": "gpt-4", "messages": [], "metadata": {"team": "a", "model": "mine"}, "prompt_cache_key": "k"});
     let request = request.to_string();
     let mut call = exchange(CHAT, request.as_bytes(), ANSWER.as_bytes());
     call.request_headers.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
@@ -65,10 +66,7 @@ fn a_call_in_an_applications_trace_says_of_it_only_what_its_caller_names() {
     // The SDK's claim, or the operator's word: a child.
     assert_eq!(said_of_the_trace("{}", &[parent, claim]), own);
     assert_eq!(said_of_the_trace(r#"{"parent":"trust"}"#, &[parent]), own);
-    let explicit = [
-        ("langfuse_trace_id", TRACE),
-        ("langfuse_parent_observation_id", "b7ad6b7169203331"),
-    ];
+    let explicit = [("langfuse_trace_id", TRACE), ("langfuse_parent_observation_id", "b7ad6b7169203331")];
     assert_eq!(said_of_the_trace(r#"{"parent":"ignore"}"#, &explicit), own);
     // Nobody says whose the parent is: it may be in Langfuse.
     assert_eq!(said_of_the_trace("{}", &[parent]), with(&["langfuse.internal.is_app_root"]));
@@ -76,18 +74,27 @@ fn a_call_in_an_applications_trace_says_of_it_only_what_its_caller_names() {
     assert_eq!(said_of_the_trace("{}", &[b3]), with(&["langfuse.internal.is_app_root"]));
     assert_eq!(said_of_the_trace("{}", &[b3, claim]), own);
     // What is named is sent.
-    let named = said_of_the_trace("{}", &[parent, claim, ("langfuse-trace-name", "mine"), ("langfuse-metadata", "a:b")]);
+    let named =
+        said_of_the_trace("{}", &[parent, claim, ("langfuse-trace-name", "mine"), ("langfuse-metadata", "a:b")]);
     let mut wanted = with(&["langfuse.trace.metadata.a", "langfuse.trace.name"]);
     wanted.sort_unstable();
     assert_eq!(named, wanted);
     // A trace of the call's own has a name and all facts; so has one whose parents are known to be elsewhere.
     let foreign = said_of_the_trace(r#"{"parent":"foreign"}"#, &[parent]);
-    for key in ["langfuse.internal.as_root", "langfuse.internal.is_app_root", "langfuse.trace.name", "langfuse.trace.metadata.provider"] {
+    for key in [
+        "langfuse.internal.as_root",
+        "langfuse.internal.is_app_root",
+        "langfuse.trace.name",
+        "langfuse.trace.metadata.provider",
+    ] {
         assert!(foreign.iter().any(|name| name == key), "{key} of {foreign:?}");
     }
     assert_eq!(said_of_the_trace(r#"{"parent":"foreign"}"#, &[parent, claim]), own);
     let root = said_of_the_trace("{}", &[("langfuse_trace_id", TRACE)]);
-    assert!(root.contains(&"langfuse.trace.name".to_owned()) && !root.iter().any(|name| name.contains("internal")), "{root:?}");
+    assert!(
+        root.contains(&"langfuse.trace.name".to_owned()) && !root.iter().any(|name| name.contains("internal")),
+        "{root:?}"
+    );
 }
 
 #[test]

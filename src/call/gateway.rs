@@ -65,7 +65,8 @@ const FLAGS: [&str; 28] = [
 #[must_use]
 pub fn response_flags(value: &[u8]) -> Option<GatewayFact> {
     let bits = number(value)?;
-    let names: Vec<&str> = FLAGS.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| *name).collect();
+    let names: Vec<&str> =
+        FLAGS.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| *name).collect();
     (!names.is_empty()).then(|| ("gateway.response_flags", names.join(",").into()))
 }
 
@@ -111,7 +112,9 @@ mod tests {
     #[test]
     fn attempts_are_told_where_there_was_more_than_one() {
         let of_times = |value: &str| attempts_of_times(value.as_bytes()).map(|(_, count)| count);
-        for (times, wanted) in [("0.150", None), ("-", None), ("", None), ("0.002, 0.150 : 0.001", Some(3)), ("-, 0.1", Some(2))] {
+        for (times, wanted) in
+            [("0.150", None), ("-", None), ("", None), ("0.002, 0.150 : 0.001", Some(3)), ("-, 0.1", Some(2))]
+        {
             assert_eq!(of_times(times), wanted.map(MetadataValue::Int), "{times}");
         }
         let of_count = |count: u64| attempts_of_count(&count.to_le_bytes()).map(|(_, count)| count);

@@ -158,7 +158,8 @@ mod tests {
     use crate::provider::find;
 
     fn sent(path: &str, body: &str, billed_at: &[(&'static str, &str)]) -> Option<String> {
-        let mut document = Document::new(Limits { head: 1 << 16, member: 1 << 16 }, Budget::new(1 << 20).capture_lease());
+        let mut document =
+            Document::new(Limits { head: 1 << 16, member: 1 << 16 }, Budget::new(1 << 20).capture_lease());
         document.push(body.as_bytes());
         let billed_at: Vec<_> = billed_at.iter().map(|(name, word)| (*name, (*word).to_owned())).collect();
         parameters(&document, find(path.as_bytes(), &[], &[]).unwrap().api().unwrap(), None, &billed_at)

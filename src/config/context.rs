@@ -92,7 +92,10 @@ fn word<T: Copy>(value: Value<'_>, words: &[(&str, T)]) -> Result<T, String> {
 
 impl FromJson for ParentMode {
     fn from_json(value: Value<'_>) -> Result<Self, String> {
-        word(value, &[("auto", Self::Auto), ("trust", Self::Trust), ("foreign", Self::Foreign), ("ignore", Self::Ignore)])
+        word(
+            value,
+            &[("auto", Self::Auto), ("trust", Self::Trust), ("foreign", Self::Foreign), ("ignore", Self::Ignore)],
+        )
     }
 }
 

@@ -25,8 +25,8 @@ mod value;
 
 pub use facts::GATEWAY_PREFIX;
 pub use gathered::Gathered;
-pub use metadata::Entry;
 pub use identity::{Identity, IdentitySource};
+pub use metadata::Entry;
 pub use rules::{Field, Lists, ParentMode, Place, Rules, TrustCaller, VerifiedJwt, Written};
 pub use source::{Source, SourceError};
 

@@ -339,7 +339,12 @@ fn the_trace_that_a_call_joins() {
         ),
         (&[with_parent], json!({}), "trust", format!("{TRACE} {SPAN} false header:traceparent")),
         (&[with_parent], json!({}), "foreign", format!("{TRACE} {SPAN} true header:traceparent")),
-        (&[with_parent, ("baggage", &claimed)], json!({}), "foreign", format!("{TRACE} {SPAN} false header:traceparent")),
+        (
+            &[with_parent, ("baggage", &claimed)],
+            json!({}),
+            "foreign",
+            format!("{TRACE} {SPAN} false header:traceparent"),
+        ),
         (&[with_parent, ("b3", "1-2"), ("x-request-id", uuid)], json!({}), "ignore", format!("{own}  false random")),
         (
             &[("traceparent", "00-broken"), ("x-request-id", uuid)],

@@ -44,12 +44,17 @@ mod tests {
 
     #[test]
     fn media_are_told_of_by_type_size_and_hash() {
-        let of = |data: &str, mime: &str| described(Value::parse(data.as_bytes()).unwrap(), Value::parse(mime.as_bytes()).unwrap());
+        let of = |data: &str, mime: &str| {
+            described(Value::parse(data.as_bytes()).unwrap(), Value::parse(mime.as_bytes()).unwrap())
+        };
         let hi = "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4";
         assert_eq!(of("\"aGk=\"", "\"image/png\""), Some(format!("[image/png, 2 bytes, sha256 {hi}]")));
         assert_eq!(of("\"aGk\"", "null"), Some(format!("[application/octet-stream, 2 bytes, sha256 {hi}]")));
         let placeholder = r#"{"mime":"audio/wav","bytes":9,"cut":true}"#;
         assert_eq!(of(placeholder, "null").as_deref(), Some("[audio/wav, 9 bytes, cut]"));
-        assert_eq!((of("\"\"", "null"), of("\"!\"", "null"), of("7", "null"), of("{}", "null")), (None, None, None, None));
+        assert_eq!(
+            (of("\"\"", "null"), of("\"!\"", "null"), of("7", "null"), of("{}", "null")),
+            (None, None, None, None)
+        );
     }
 }

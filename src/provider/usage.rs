@@ -188,7 +188,14 @@ mod tests {
             ),
             (
                 &beside,
-                &[(input, 10), (Count::ToolUse, 7), (Count::CacheRead, 4), (output, 5), (Count::Reasoning, 3), (total, 25)],
+                &[
+                    (input, 10),
+                    (Count::ToolUse, 7),
+                    (Count::CacheRead, 4),
+                    (output, 5),
+                    (Count::Reasoning, 3),
+                    (total, 25),
+                ],
                 r#"{"input":13,"input_cached_tokens":4,"output":8,"total":25}"#,
                 vec![("reasoning_tokens", 3), ("tool_use_tokens", 7)],
             ),

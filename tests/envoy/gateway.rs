@@ -21,8 +21,8 @@ fn answer(usage: &Value) -> Script {
 }
 
 fn routes(bootstrap: &mut Value) -> &mut Value {
-    &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
-        [0]["routes"]
+    &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]
+        ["virtual_hosts"][0]["routes"]
 }
 
 /// A 503 is tried again, twice at the most; paths below `/canned` are answered by Envoy.
@@ -30,14 +30,15 @@ fn with_retries_and_a_direct_response(options: &mut EnvoyOptions) {
     options.customise = Some(|bootstrap| {
         let routes = routes(bootstrap);
         routes[0]["route"]["retry_policy"] = json!({"retry_on": "5xx", "num_retries": 2});
-        let canned = json!({"id": "x", "choices": [{"index": 0, "message": {"role": "assistant", "content": "canned"}}]});
+        let canned =
+            json!({"id": "x", "choices": [{"index": 0, "message": {"role": "assistant", "content": "canned"}}]});
         let body = json!({"inline_string": canned.to_string()});
         let canned = json!({"match": {"prefix": "/canned"}, "direct_response": {"status": 200, "body": body}});
         let nowhere = json!({"match": {"prefix": "/nowhere"}, "route": {"cluster": "no_such_cluster"}});
         let all = routes[0].take();
         *routes = json!([canned, nowhere, all]);
-        bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["validate_clusters"] =
-            json!(false);
+        bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]
+            ["validate_clusters"] = json!(false);
     });
 }
 
@@ -55,7 +56,11 @@ async fn retries_are_counted() {
     let mut wrong = unwanted(
         "second attempt",
         &rig.take_span().await,
-        &[("level", json!("DEFAULT")), ("meta:gateway.attempts", json!(2)), ("meta:gateway.response_flags", Value::Null)],
+        &[
+            ("level", json!("DEFAULT")),
+            ("meta:gateway.attempts", json!(2)),
+            ("meta:gateway.response_flags", Value::Null),
+        ],
     );
     // Three times 503: the last is the upstream's own.
     assert_eq!(client::send(rig.envoy.addr(), question(CHAT)).await.status, 503);
@@ -109,7 +114,8 @@ async fn a_websocket_is_told_from_another_method() {
     assert_eq!(client::send(rig.envoy.addr(), listed).await.status, 405);
     // A refusal of a call is an error of its own.
     rig.replay(question(CHAT), Script::json(426, &json!({"error": {"message": "HTTP/2 only"}}))).await;
-    let wrong = unwanted("426", &rig.take_span().await, &[("level", json!("ERROR")), ("message", json!("426 HTTP/2 only"))]);
+    let wrong =
+        unwanted("426", &rig.take_span().await, &[("level", json!("ERROR")), ("message", json!("426 HTTP/2 only"))]);
     rig.wait_for_counter("calls_skipped_reason=upgrade", 1).await;
     rig.wait_for_counter("calls_skipped_reason=method", 1).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

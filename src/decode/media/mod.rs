@@ -470,7 +470,10 @@ mod tests {
             (format!(r#"{{"type":"redacted_thinking","data":"{opaque}"}}"#), "/data"),
             (format!(r#"{{"type":"reasoning.encrypted","data":"{opaque}"}}"#), "/data"),
             (format!(r#"{{"type":"reasoning","encrypted_content":"{opaque}"}}"#), "/encrypted_content"),
-            (format!(r#"{{"reasoningContent":{{"redactedContent":"{opaque}"}}}}"#), "/reasoningContent/redactedContent"),
+            (
+                format!(r#"{{"reasoningContent":{{"redactedContent":"{opaque}"}}}}"#),
+                "/reasoningContent/redactedContent",
+            ),
         ] {
             assert_eq!(tree(&text).pointer(pointer), Some(&placeholder("application/octet-stream", &raw)), "{text}");
         }
@@ -481,15 +484,33 @@ mod tests {
     #[test]
     fn addresses_of_media_lose_their_queries() {
         for (text, expected) in [
-            (r#"{"type":"image_url","image_url":{"url":"https://x/a.png?sig=s&e=1","detail":"low"}}"#, r#"{"type":"image_url","image_url":{"url":"https://x/a.png","detail":"low"}}"#),
-            (r#"{"type":"input_image","image_url":"https://x/a?s=\"t"}"#, r#"{"type":"input_image","image_url":"https://x/a"}"#),
+            (
+                r#"{"type":"image_url","image_url":{"url":"https://x/a.png?sig=s&e=1","detail":"low"}}"#,
+                r#"{"type":"image_url","image_url":{"url":"https://x/a.png","detail":"low"}}"#,
+            ),
+            (
+                r#"{"type":"input_image","image_url":"https://x/a?s=\"t"}"#,
+                r#"{"type":"input_image","image_url":"https://x/a"}"#,
+            ),
             (r#"{"image_url":"https:\/\/x\/a?s"}"#, r#"{"image_url":"https:\/\/x\/a"}"#),
             (r#"{"source":{"type":"url","url":"https://x/a?s"}}"#, r#"{"source":{"type":"url","url":"https://x/a"}}"#),
-            (r#"{"fileData":{"mimeType":"a/b","fileUri":"https://x/a?s","y":"?"}}"#, r#"{"fileData":{"mimeType":"a/b","fileUri":"https://x/a","y":"?"}}"#),
-            (r#"{"type":"input_file","file_url":"https://x/a?s"}"#, r#"{"type":"input_file","file_url":"https://x/a"}"#),
-            (r#"{"video_url":{"url":"https://x/a"},"images":["http://x/b?s","?"]}"#, r#"{"video_url":{"url":"https://x/a"},"images":["http://x/b","?"]}"#),
+            (
+                r#"{"fileData":{"mimeType":"a/b","fileUri":"https://x/a?s","y":"?"}}"#,
+                r#"{"fileData":{"mimeType":"a/b","fileUri":"https://x/a","y":"?"}}"#,
+            ),
+            (
+                r#"{"type":"input_file","file_url":"https://x/a?s"}"#,
+                r#"{"type":"input_file","file_url":"https://x/a"}"#,
+            ),
+            (
+                r#"{"video_url":{"url":"https://x/a"},"images":["http://x/b?s","?"]}"#,
+                r#"{"video_url":{"url":"https://x/a"},"images":["http://x/b","?"]}"#,
+            ),
             // No media: what a tool searched for, what a user asks.
-            (r#"{"url":"https://x/a?q=1","document":"why?","text":"https://x/a?b"}"#, r#"{"url":"https://x/a?q=1","document":"why?","text":"https://x/a?b"}"#),
+            (
+                r#"{"url":"https://x/a?q=1","document":"why?","text":"https://x/a?b"}"#,
+                r#"{"url":"https://x/a?q=1","document":"why?","text":"https://x/a?b"}"#,
+            ),
         ] {
             assert_eq!(tree(text), serde_json::from_str::<Value>(expected).unwrap(), "{text}");
             assert_eq!(String::from_utf8(filtered(&[text.as_bytes()])).unwrap(), expected);

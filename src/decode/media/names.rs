@@ -34,7 +34,9 @@ pub(super) fn class(name: &[u8]) -> Class {
         b"image" | b"images" | b"image_data" | b"image_url" | b"image_base64" | b"inputImage" | b"init_image" => {
             Class::Media
         }
-        b"video" | b"videos" | b"video_url" | b"audio_url" | b"document" | b"document_url" | b"file_url" => Class::Media,
+        b"video" | b"videos" | b"video_url" | b"audio_url" | b"document" | b"document_url" | b"file_url" => {
+            Class::Media
+        }
         b"fileData" => Class::Media,
         // No media, but as long, and as little to be read: signatures of thoughts and encrypted reasoning, of Gemini,
         // Anthropic, Bedrock and OpenAI.

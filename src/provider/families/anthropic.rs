@@ -260,7 +260,8 @@ mod tests {
         let body = r#"{"type":"message","content":[],"usage":{"input_tokens":1,"output_tokens":2,"service_tier":"priority","speed":"fast"}}"#;
         let fast = [("service_tier", "priority".to_owned()), ("speed", "fast".to_owned())];
         assert_eq!(whole(api("anthropic.messages"), body).billed_at, fast);
-        let events = [("", START), ("", r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":2}}"#), ("", STOP)];
+        let events =
+            [("", START), ("", r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":2}}"#), ("", STOP)];
         assert_eq!(stream(api("anthropic.messages"), &events).billed_at, []);
     }
 

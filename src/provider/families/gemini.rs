@@ -363,7 +363,10 @@ mod tests {
             {"type":"image","data":"aGk="}]}],"error":{"message":"m"}}"#;
         let failed = whole(INTERACTIONS, body);
         let output = failed.output.unwrap();
-        assert!(output.contains(r#""text":"a"}"#) && output.contains("[application/octet-stream, 2 bytes, "), "{output}");
+        assert!(
+            output.contains(r#""text":"a"}"#) && output.contains("[application/octet-stream, 2 bytes, "),
+            "{output}"
+        );
         assert_eq!(failed.error.unwrap().message, "m");
     }
 

@@ -197,7 +197,8 @@ mod tests {
         ]);
         assert_eq!(one, owned([["a", "f", "{} "]]));
         // An id that comes later is that of the call.
-        let late = calls(&[r#"{"index":0,"function":{"name":"f"}}"#, r#"{"index":0,"id":"a","function":{"name":"f"}}"#]);
+        let late =
+            calls(&[r#"{"index":0,"function":{"name":"f"}}"#, r#"{"index":0,"id":"a","function":{"name":"f"}}"#]);
         assert_eq!(late, owned([["a", "f", ""]]));
     }
 

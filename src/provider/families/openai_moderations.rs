@@ -10,11 +10,7 @@ use crate::provider::message::Message;
 /// See the module's documentation.
 pub(super) const APIS: &[Api] = &[
     Api { paths: &["v1/moderations"], ..MODERATION },
-    Api {
-        paths: &["moderations"],
-        when: When::Any(&[When::Member("input"), When::Member("model")]),
-        ..MODERATION
-    },
+    Api { paths: &["moderations"], when: When::Any(&[When::Member("input"), When::Member("model")]), ..MODERATION },
 ];
 
 const MODERATION: Api = Api {

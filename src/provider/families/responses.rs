@@ -330,7 +330,8 @@ mod tests {
 
     #[test]
     fn a_count_of_tokens_is_no_usage() {
-        let answer = whole(api("openai.responses.input_tokens"), r#"{"object":"response.input_tokens","input_tokens":51}"#);
+        let answer =
+            whole(api("openai.responses.input_tokens"), r#"{"object":"response.input_tokens","input_tokens":51}"#);
         assert_eq!((answer.output.as_deref(), answer.usage), (Some(r#"{"input_tokens":51}"#), None));
     }
 }
