@@ -29,6 +29,6 @@ pub use error::ProviderError;
 pub use families::FAMILIES;
 pub use message::Message;
 pub use price::{ModelPrices, Price, cost};
-pub use route::{Asked, Route, Skip, find, without_query};
+pub use route::{Asked, HasMember, Route, Skip, find, without_query};
 pub use usage::{Buckets, Usage};
 pub use vectors::Element;

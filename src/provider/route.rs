@@ -66,6 +66,9 @@ impl Skip {
     }
 }
 
+/// Whether a body has a member, where that can be told.
+pub type HasMember<'a> = &'a dyn Fn(&str) -> Option<bool>;
+
 /// What may tell APIs of one path from each other.
 pub struct Asked<'a> {
     /// The host, without its port; none where it is not known any more.
@@ -73,7 +76,7 @@ pub struct Asked<'a> {
     /// Whether the request has a header; none where that is not known any more.
     pub has_header: Option<&'a dyn Fn(&str) -> bool>,
     /// Whether the request's body has a member, where that can be told; none while it has not come.
-    pub has_member: Option<&'a dyn Fn(&str) -> Option<bool>>,
+    pub has_member: Option<HasMember<'a>>,
     /// The model, once it is known.
     pub model: Option<&'a str>,
 }
@@ -325,7 +328,7 @@ mod tests {
         let family = |path: &str, member: Option<&str>| {
             let mut route = find(path.as_bytes(), &[], &[]).unwrap();
             let has = |name: &str| Some(member == Some(name));
-            let has: Option<&dyn Fn(&str) -> Option<bool>> = if member.is_some() { Some(&has) } else { None };
+            let has: Option<HasMember<'_>> = if member.is_some() { Some(&has) } else { None };
             route.narrow(&Asked { host: Some(""), has_header: Some(&|_| false), has_member: has, model: Some("") });
             route.decide();
             route.api().map(|api| api.family)
