@@ -3,34 +3,24 @@
 //!
 //! What was long is a placeholder already (`decode::MediaFilter`); what is short is decoded here.
 
-use base64::Engine;
-use base64::engine::GeneralPurpose;
-use base64::engine::general_purpose::{GeneralPurposeConfig, PAD};
-use base64::{alphabet, engine::DecodePaddingMode};
-
-use crate::decode::{HashBudget, MediaContent, MediaEnd};
+use crate::decode::describe_base64;
 use crate::json::Value;
 
 /// Longest type that is told, bytes.
 const TYPE_MAX: usize = 64;
-const DECODER: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-const LENIENT: GeneralPurposeConfig = PAD.with_decode_padding_mode(DecodePaddingMode::Indifferent);
-
 /// What is told of `data`, base64 or the placeholder that stands in its place; `mime` is what its sibling says. None where it
 /// is neither.
 pub(super) fn described(data: Value<'_>, mime: Value<'_>) -> Option<String> {
     if data.is_object() {
         return written(data, mime);
     }
-    let bytes = DECODER.decode(data.non_empty()?.as_bytes()).ok()?;
-    let mut content = MediaContent::new();
-    content.update(&bytes, &mut HashBudget::new());
-    written(Value::parse(content.describe(mime.text().as_deref(), MediaEnd::Whole).as_bytes())?, mime)
+    let placeholder = describe_base64(&data.non_empty()?);
+    written(Value::parse(placeholder.as_bytes())?, mime)
 }
 
 /// A placeholder as a text.
 fn written(placeholder: Value<'_>, mime: Value<'_>) -> Option<String> {
-    let bytes = placeholder.get("bytes").number()?;
+    let bytes = placeholder.get("bytes").number().filter(|_| !placeholder.get("invalid").is_true())?;
     let mime = mime.text().or(placeholder.get("mime").text());
     let mime = mime.as_deref().filter(|mime| !mime.is_empty()).unwrap_or("media");
     let hash = placeholder.get("sha256").text().map_or_else(String::new, |hash| format!(", sha256 {hash}"));

@@ -401,6 +401,14 @@ impl MediaFilter {
     }
 }
 
+/// What is told of media that are this base64.
+pub(crate) fn describe_base64(text: &str) -> String {
+    let mut hashing = HashBudget::new();
+    let mut media = Replaced::new(None, None);
+    media.take(text.as_bytes(), &mut hashing);
+    media.placeholder(false, &mut hashing)
+}
+
 fn hand_out(bytes: &[u8], on_bytes: &mut dyn FnMut(&[u8])) {
     if !bytes.is_empty() {
         on_bytes(bytes);
