@@ -123,6 +123,39 @@ fn an_answer_without_a_body_is_a_warning_that_costs_nothing() {
 }
 
 #[test]
+fn an_old_function_call_and_a_custom_tools_are_calls_of_tools() {
+    let answer = |message: &str| format!(r#"{{"choices":[{{"index":0,"message":{message},"finish_reason":"stop"}}]}}"#);
+    for (message, calls) in [
+        (
+            r#"{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}}"#,
+            json!([{"id": null, "name": "f", "arguments": "{}"}]),
+        ),
+        (r#"{"role":"assistant","content":"a","function_call":{"name":"","arguments":""}}"#, json!([])),
+        (
+            r#"{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"custom","custom":{"name":"g","input":"4 + 4"}}]}"#,
+            json!([{"id": "a", "name": "g", "arguments": "4 + 4"}]),
+        ),
+    ] {
+        let body = answer(message);
+        assert_eq!(exchange(CHAT, b"{}", body.as_bytes()).explain("{}")["tool_calls"], calls, "{message}");
+    }
+}
+
+#[test]
+fn an_inference_profile_of_vectors_is_told_by_its_answer() {
+    let path = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aapplication-inference-profile%2Fabc/invoke";
+    for (answer, kind) in [
+        (r#"{"embedding":[0.1,0.2],"inputTextTokenCount":3}"#, "embedding"),
+        (r#"{"embeddings":{"int8":[[1,2]]},"texts":["a"]}"#, "embedding"),
+        (r#"{"inputTextTokenCount":3,"results":[{"outputText":"T","tokenCount":1}]}"#, "generation"),
+    ] {
+        let span = exchange(path, br#"{"inputText":"hello"}"#, answer.as_bytes()).span("{}");
+        assert_eq!(span.text("langfuse.observation.type"), Some(kind), "{answer}");
+        assert_eq!(span.input(), "hello");
+    }
+}
+
+#[test]
 fn the_gateways_own_answer_is_no_providers() {
     let mut call = exchange(CHAT, br#"{"model":"gpt-4o","messages":[]}"#, b"no healthy upstream");
     (call.status, call.details) = (Some(503), Some("no_healthy_upstream"));

@@ -13,13 +13,14 @@ mod report;
 mod request;
 mod response;
 mod routing;
+mod whose;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::budget::Budget;
-use crate::config::{Activation, Asked, Settings};
-use crate::context::{self, Context, Gathered, Identity, Surroundings, TrustCaller};
+use crate::config::Settings;
+use crate::context::{self, Context, Gathered, Identity, Surroundings};
 use crate::counters::{Counter, Counters};
 use crate::headers::{self, Header};
 use crate::measures::Sample;
@@ -33,6 +34,7 @@ pub use gateway::{
 use request::RequestSide;
 use response::ResponseSide;
 use routing::Routing;
+use whose::{project, surroundings};
 
 /// What all calls of a VM share.
 #[derive(Debug, Clone)]
@@ -138,28 +140,6 @@ fn counter(skip: Skip) -> Counter {
         Skip::Upgrade => Counter::SkippedUpgrade,
         Skip::NoProject => Counter::SkippedNoProject,
     }
-}
-
-/// Whose the call is.
-fn project(settings: &Settings, at: &Beginning<'_>) -> Result<usize, Skip> {
-    if headers::find(at.headers, ":method") != Some(b"POST") {
-        // A WebSocket (of OpenAI's Responses, for one), whether it will be refused or not; by HTTP/2 it has a `:protocol`.
-        let is_upgrade = ["upgrade", ":protocol"].iter().any(|name| headers::find(at.headers, name).is_some());
-        return Err(if is_upgrade { Skip::Upgrade } else { Skip::Method });
-    }
-    let Activation::Ready(projects) = &settings.activation else { return Ok(0) };
-    let path = without_query(at.path);
-    let call = Asked { path, headers: at.headers, all_headers: at.all_headers, route: at.routes };
-    projects.pick(&call).ok_or(Skip::NoProject)
-}
-
-/// What the gateway is, as far as it matters for whom a call is believed to be of.
-fn surroundings(settings: &Settings, at: &Beginning<'_>) -> Surroundings {
-    let is_kong = at.gateway.is_kong;
-    let asks = settings.context.trust() == TrustCaller::Authenticated && !is_kong;
-    // A truth value of Envoy: <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>.
-    let has_peer = asks && (at.properties.0)(&["connection", "mtls"]).as_deref() == Some(&[1]);
-    Surroundings { is_kong, has_peer }
 }
 
 /// A call that is over.

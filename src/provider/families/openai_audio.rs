@@ -96,6 +96,11 @@ mod tests {
         check_usage(&[
             (
                 TEXT,
+                r#"{"text":"a","usage":{"prompt_audio_seconds":30,"prompt_tokens":379,"completion_tokens":8,"total_tokens":387,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":375}}}"#,
+                r#"{"input":4,"input_audio_tokens":375,"output":8,"total":387}"#,
+            ),
+            (
+                TEXT,
                 r#"{"text":"a","usage":{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":0,"audio_tokens":14},"output_tokens":3,"total_tokens":17}}"#,
                 r#"{"input_audio_tokens":14,"output":3,"total":17}"#,
             ),
