@@ -30,6 +30,47 @@ fn every_recorded_call_is_read_as_expected() {
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Three recordings whose bill was wrong or may be: prices of Langfuse's own table (dollars for a million tokens,
+/// `worker/src/constants/default-model-prices.json`), and what they make of the tokens that are sent, worked out by hand.
+#[test]
+fn recordings_cost_what_their_tokens_do() {
+    let (sonnet_5, flash) = (
+        [("input", 2.0), ("input_cached_tokens", 0.2), ("input_cache_creation_5m", 2.5), ("output", 10.0)],
+        [("input", 0.3), ("input_cached_tokens", 0.03), ("input_cache_creation_5m", 0.0), ("output", 2.5)],
+    );
+    for (id, prices, dollars) in [
+        // 4 × 2 + 14210 × 0.2 + 426 × 2.5 + 290 × 10 = 8 + 2842 + 1065 + 2900: 15 of the 290 are thinking.
+        ("d005", sonnet_5, 0.006_815),
+        // 2411 × 2 + 145 × 10 = 4822 + 1450: two iterations of 1128 + 1283 and 135 + 10, without the advisor's, 47 thinking.
+        ("d015", sonnet_5, 0.006_272),
+        // (32 + 2395) × 0.3 + (41 + 47) × 2.5 = 728.1 + 220: the prompts of tools, and thoughts.
+        ("d094", flash, 0.000_948_1),
+    ] {
+        let Some(cassette) = corpus().into_iter().find(|cassette| cassette.id.starts_with(id)) else { continue };
+        let explained = Exchange::of(&cassette).explain(SETTINGS);
+        let buckets = explained["usage_details"].as_object().unwrap();
+        let price = |bucket: &str| prices.iter().find(|(name, _)| *name == bucket).expect(bucket).1;
+        let parts = buckets.iter().filter(|(bucket, _)| *bucket != "total");
+        let cost: f64 = parts.map(|(bucket, tokens)| tokens.as_f64().unwrap() * price(bucket) / 1e6).sum();
+        assert!((cost - dollars).abs() < 1e-12, "{id}: {cost}, not {dollars}: {buckets:?}");
+    }
+}
+
+/// What left its bucket is said beside it, and the buckets of every recording are ones that Langfuse has prices for.
+#[test]
+fn what_left_a_bucket_is_said_in_metadata() {
+    for cassette in &corpus() {
+        let span = Exchange::of(cassette).span(SETTINGS);
+        let stated = |name: &str| cassette.expected["usage"][name].as_u64().filter(|tokens| *tokens > 0);
+        for (count, key) in [("reasoning_tokens", "reasoning_tokens"), ("tool_use_prompt_tokens", "tool_use_tokens")] {
+            let said = span.metadata(key).and_then(|said| said.as_u64());
+            assert!(stated(count).is_none_or(|tokens| said == Some(tokens)), "{}: {key} is {said:?}", cassette.id);
+        }
+        let names = span.usage().into_keys().filter(|name| name.contains("reasoning") || name.contains("tool_use"));
+        assert_eq!(names.count(), 0, "{}", cassette.id);
+    }
+}
+
 #[test]
 fn any_split_gives_the_same_span() {
     for cassette in &corpus() {

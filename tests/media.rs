@@ -120,3 +120,63 @@ fn a_form_is_a_request_like_any_other() {
     assert_eq!((span.input(), span.output()), (file, json!("Hello.")));
     assert_whole(&span);
 }
+
+#[test]
+fn a_chat_that_answers_with_images_and_signatures_of_megabytes_is_read_to_its_end() {
+    let request = br#"{"contents":[{"role":"user","parts":[{"text":"draw"}]}]}"#;
+    let signature = STANDARD.encode(vec![9; 2_000_000]);
+    let parts = json!([{"text": "Here.", "thoughtSignature": signature},
+        {"inlineData": {"mimeType": "image/png", "data": STANDARD.encode(image())}}]);
+    let answer = json!({"candidates": [{"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 1290, "totalTokenCount": 1293}, "modelVersion": "m"});
+    let (whole, sse, array) = (answer.to_string(), format!("data: {answer}\r\n\r\n"), format!("[{answer}]"));
+    let hash = placeholder("image/png", &image())["sha256"].as_str().unwrap().to_owned();
+    let told = format!("[image/png, {} bytes, sha256 {hash}]", image().len());
+    for (verb, content_type, body) in [
+        ("generateContent", "application/json", &whole),
+        ("streamGenerateContent?alt=sse", "text/event-stream", &sse),
+        ("streamGenerateContent", "application/json", &array),
+    ] {
+        let path = format!("/v1beta/models/gemini-2.5-flash-image:{verb}");
+        let mut call = exchange(&path, "application/json", request, body.as_bytes());
+        call.response_headers = vec![("content-type", content_type.as_bytes())];
+        let span = call.span("{}");
+        let content = json!([{"type": "text", "text": "Here."}, {"type": "text", "text": told, "placeholder": true}]);
+        assert_eq!(span.output(), json!({"role": "assistant", "content": content}), "{verb}");
+        assert_eq!(span.metadata("finish_reason"), Some(json!("STOP")), "{verb}");
+        assert_eq!((span.usage()["total"], span.level()), (1293, "DEFAULT"), "{verb}");
+        assert_eq!(call.explain("{}")["output_text"], "Here.", "{verb}");
+        assert_whole(&span);
+    }
+}
+
+#[test]
+fn the_query_of_an_images_address_is_nowhere() {
+    let url = "https://bucket.s3.amazonaws.com/a.png?X-Amz-Signature=secret";
+    for (path, body) in [
+        (
+            "/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}),
+        ),
+        (
+            "/v1/responses",
+            json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": url}, {"type": "input_file", "file_url": url}]}]}),
+        ),
+        (
+            "/v1/messages",
+            json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": url}}]}]}),
+        ),
+        (
+            "/v1beta/models/m:generateContent",
+            json!({"contents": [{"parts": [{"fileData": {"mimeType": "image/png", "fileUri": url}}]}]}),
+        ),
+        (
+            "/v1/ocr/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": [{"type": "document_url", "document_url": url}]}]}),
+        ),
+    ] {
+        let span = exchange(path, "application/json", body.to_string().as_bytes(), b"{}").span("{}");
+        let shown = format!("{span:?}");
+        assert!(shown.contains("amazonaws.com/a.png") && !shown.contains("X-Amz"), "{path}: {shown}");
+    }
+}

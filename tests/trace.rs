@@ -38,6 +38,141 @@ fn chat(settings: &str, request: &Value, response: &str) -> Span {
     exchange(CHAT, request.to_string().as_bytes(), response.as_bytes()).span(settings)
 }
 
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// Attributes of the trace that a call in an application's trace writes over it, under these headers and settings.
+fn said_of_the_trace(settings: &str, headers: &[(&'static str, &'static str)]) -> Vec<String> {
+    let request =
+        json!({"model": "gpt-4", "messages": [], "metadata": {"team": "a", "model": "mine"}, "prompt_cache_key": "k"});
+    let request = request.to_string();
+    let mut call = exchange(CHAT, request.as_bytes(), ANSWER.as_bytes());
+    call.request_headers.extend(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+    let span = call.span(settings);
+    // Facts are never lost, wherever they stand.
+    assert_eq!(span.metadata("provider"), Some(json!("openai_compatible")));
+    assert_eq!((span.metadata("status_code"), span.metadata("prompt_cache_key")), (Some(json!(200)), Some(json!("k"))));
+    let of_trace = |key: &&String| key.starts_with("langfuse.trace.") || key.starts_with("langfuse.internal.");
+    let names: Vec<String> = span.attributes.keys().filter(of_trace).cloned().collect();
+    names
+}
+
+#[test]
+fn a_call_in_an_applications_trace_says_of_it_only_what_its_caller_names() {
+    let claim = ("baggage", "langfuse_trace_id=0af7651916cd43dd8448eb211c80319c");
+    let parent = ("traceparent", PARENT);
+    let own = ["langfuse.trace.metadata.caller_model", "langfuse.trace.metadata.team"];
+    let with = |more: &[&'static str]| [more, &own].concat();
+    // The SDK's claim, or the operator's word: a child.
+    assert_eq!(said_of_the_trace("{}", &[parent, claim]), own);
+    assert_eq!(said_of_the_trace(r#"{"parent":"trust"}"#, &[parent]), own);
+    let explicit = [("langfuse_trace_id", TRACE), ("langfuse_parent_observation_id", "b7ad6b7169203331")];
+    assert_eq!(said_of_the_trace(r#"{"parent":"ignore"}"#, &explicit), own);
+    // Nobody says whose the parent is: it may be in Langfuse.
+    assert_eq!(said_of_the_trace("{}", &[parent]), with(&["langfuse.internal.is_app_root"]));
+    let b3 = ("b3", "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1");
+    assert_eq!(said_of_the_trace("{}", &[b3]), with(&["langfuse.internal.is_app_root"]));
+    assert_eq!(said_of_the_trace("{}", &[b3, claim]), own);
+    // What is named is sent.
+    let named =
+        said_of_the_trace("{}", &[parent, claim, ("langfuse-trace-name", "mine"), ("langfuse-metadata", "a:b")]);
+    let mut wanted = with(&["langfuse.trace.metadata.a", "langfuse.trace.name"]);
+    wanted.sort_unstable();
+    assert_eq!(named, wanted);
+    // A trace of the call's own has a name and all facts; so has one whose parents are known to be elsewhere.
+    let foreign = said_of_the_trace(r#"{"parent":"foreign"}"#, &[parent]);
+    for key in [
+        "langfuse.internal.as_root",
+        "langfuse.internal.is_app_root",
+        "langfuse.trace.name",
+        "langfuse.trace.metadata.provider",
+    ] {
+        assert!(foreign.iter().any(|name| name == key), "{key} of {foreign:?}");
+    }
+    assert_eq!(said_of_the_trace(r#"{"parent":"foreign"}"#, &[parent, claim]), own);
+    let root = said_of_the_trace("{}", &[("langfuse_trace_id", TRACE)]);
+    assert!(
+        root.contains(&"langfuse.trace.name".to_owned()) && !root.iter().any(|name| name.contains("internal")),
+        "{root:?}"
+    );
+}
+
+#[test]
+fn an_error_is_said_once_and_the_environment_of_a_call_is_its_own() {
+    let mut call = exchange(CHAT, br#"{"model":"m","messages":[]}"#, br#"{"error":{"message":"slow down"}}"#);
+    call.status = Some(429);
+    call.request_headers.push(("baggage", b"langfuse_environment=staging"));
+    let span = call.span("{}");
+    assert_eq!((span.level(), span.status_code, span.status_message.as_str()), ("ERROR", 2, "429 slow down"));
+    let twice = ["langfuse.observation.level", "langfuse.observation.status_message"];
+    assert!(twice.iter().all(|key| span.text(key).is_none()), "{span:?}");
+    assert_eq!(span.text("langfuse.environment"), Some("staging"));
+    assert_eq!(span.resource.get("deployment.environment.name"), None);
+}
+
+#[test]
+fn an_answer_without_a_body_is_a_warning_that_costs_nothing() {
+    for (status, level) in [(200, "WARNING"), (204, "DEFAULT"), (500, "ERROR")] {
+        for body in [&b""[..], b" \r\n"] {
+            let mut call = exchange(CHAT, br#"{"model":"gpt-4o","messages":[]}"#, body);
+            call.status = Some(status);
+            let span = call.span("{}");
+            assert_eq!((span.level(), span.text("langfuse.observation.cost_details")), (level, Some(r#"{"total":0}"#)));
+        }
+    }
+}
+
+#[test]
+fn an_old_function_call_and_a_custom_tools_are_calls_of_tools() {
+    let answer = |message: &str| format!(r#"{{"choices":[{{"index":0,"message":{message},"finish_reason":"stop"}}]}}"#);
+    for (message, calls) in [
+        (
+            r#"{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}}"#,
+            json!([{"id": null, "name": "f", "arguments": "{}"}]),
+        ),
+        (r#"{"role":"assistant","content":"a","function_call":{"name":"","arguments":""}}"#, json!([])),
+        (
+            r#"{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"custom","custom":{"name":"g","input":"4 + 4"}}]}"#,
+            json!([{"id": "a", "name": "g", "arguments": "4 + 4"}]),
+        ),
+    ] {
+        let body = answer(message);
+        assert_eq!(exchange(CHAT, b"{}", body.as_bytes()).explain("{}")["tool_calls"], calls, "{message}");
+    }
+}
+
+#[test]
+fn an_inference_profile_of_vectors_is_told_by_its_answer() {
+    let path = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aapplication-inference-profile%2Fabc/invoke";
+    for (answer, kind) in [
+        (r#"{"embedding":[0.1,0.2],"inputTextTokenCount":3}"#, "embedding"),
+        (r#"{"embeddings":{"int8":[[1,2]]},"texts":["a"]}"#, "embedding"),
+        (r#"{"inputTextTokenCount":3,"results":[{"outputText":"T","tokenCount":1}]}"#, "generation"),
+    ] {
+        let span = exchange(path, br#"{"inputText":"hello"}"#, answer.as_bytes()).span("{}");
+        assert_eq!(span.text("langfuse.observation.type"), Some(kind), "{answer}");
+        assert_eq!(span.input(), "hello");
+    }
+}
+
+#[test]
+fn the_gateways_own_answer_is_no_providers() {
+    let mut call = exchange(CHAT, br#"{"model":"gpt-4o","messages":[]}"#, b"no healthy upstream");
+    (call.status, call.details) = (Some(503), Some("no_healthy_upstream"));
+    assert_eq!(call.span("{}").message(), Some("503 by the gateway: no_healthy_upstream"));
+    call.details = Some("via_upstream");
+    assert_eq!(call.span("{}").message(), Some("503 no healthy upstream"));
+    let answer = br#"{"choices":[{"index":0,"message":{"role":"assistant","content":"canned"}}]}"#;
+    let mut call = exchange(CHAT, br#"{"model":"gpt-4o","messages":[]}"#, answer);
+    call.details = Some("direct_response");
+    let span = call.span("{}");
+    assert_eq!((span.level(), span.metadata("host_details")), ("DEFAULT", Some(json!("direct_response"))));
+    assert_eq!(span.text("langfuse.observation.cost_details"), Some(r#"{"total":0}"#));
+    call.details = Some("downstream_remote_disconnect");
+    let span = call.span("{}");
+    assert_eq!((span.metadata("host_details"), span.text("langfuse.observation.cost_details")), (None, None));
+}
+
 #[test]
 fn the_predecessors_trace_keeps_its_names_and_formulas() {
     let request = json!({"model": "gpt-4", "messages": [{"role": "user", "content": "Explain"}], "temperature": 0.7, "max_tokens": 500});
@@ -85,7 +220,7 @@ fn nothing_is_invented_where_nothing_was_said() {
     for absent in ["time_per_token_ms", "throughput_tokens_per_second", "model", "finish_reason", "chat_id"] {
         assert_eq!(span.metadata(absent), None, "{absent}");
     }
-    let no_tokens = ANSWER.replace("\"completion_tokens\":5", "\"completion_tokens\":0");
+    let no_tokens = ANSWER.replace("\"completion_tokens\":5,\"total_tokens\":15", "\"completion_tokens\":0");
     assert_eq!(chat("{}", &json!({}), &no_tokens).metadata("time_per_token_ms"), None, "no division by zero tokens");
 }
 
@@ -274,7 +409,7 @@ fn bodies_that_are_no_json_are_shown_as_they_are() {
     assert_eq!(span.text("langfuse.observation.output"), Some("<html>no</html>"));
     let cut = exchange(CHAT, br#"{"model":"m","messages":[{"role":"user","content":"half"#, b"").span("{}");
     assert_eq!((cut.model(), cut.input()), (Some("m"), json!([{"role": "user", "content": "half"}])));
-    assert_eq!((cut.output(), cut.level()), (Value::Null, "DEFAULT"));
+    assert_eq!((cut.output(), cut.message()), (Value::Null, Some("the answer has no body")));
 }
 
 #[test]
@@ -284,7 +419,7 @@ fn failed_calls_cost_nothing_and_a_stated_usage_is_kept() {
     failed.status = Some(429);
     let span = failed.span("{}");
     assert_eq!((span.level(), span.status_code, span.model()), ("ERROR", 2, Some("asked")));
-    assert_eq!(span.text("langfuse.observation.status_message"), Some("429 rate_limit_exceeded: slow down"));
+    assert_eq!(span.message(), Some("429 rate_limit_exceeded: slow down"));
     assert_eq!(span.json("langfuse.observation.cost_details"), Some(json!({"total": 0})));
     assert_eq!(span.output()["error"]["message"], "slow down");
 
@@ -344,7 +479,7 @@ fn a_client_that_leaves_is_a_warning_unless_the_answer_was_whole() {
     gone.response = vec![content.as_bytes()];
     gone.details = None;
     let span = gone.span("{}");
-    assert_eq!((span.level(), span.text("langfuse.observation.status_message")), ("WARNING", Some("stream cut")));
+    assert_eq!((span.level(), span.message()), ("WARNING", Some("stream cut")));
 }
 
 #[test]
@@ -374,12 +509,11 @@ fn a_batch_is_its_spans_under_one_resource() {
     let one = exchange(CHAT, b"{}", ANSWER.as_bytes()).span_bytes("{}");
     let mut other = one.clone();
     other[20..28].fill(2);
-    let resource = Resource { service_name: "envoy", environment: "staging" };
+    let resource = Resource { service_name: "envoy" };
     let (spans, violations) = read_batch(&encode_batch(resource, &[one, other])).unwrap();
     assert_eq!((spans.len(), violations.len()), (2, 0), "{violations:?}");
     assert_eq!((spans[0].span_id.as_str(), spans[1].span_id.as_str()), ("0101010101010101", "0202020202020202"));
     assert_eq!(spans[1].resource["service.name"], "envoy");
-    assert_eq!(spans[1].resource["deployment.environment.name"], "staging");
     assert_eq!(
         (spans[0].scope_name.as_str(), spans[0].scope_version.as_str()),
         ("ai-tracing", env!("CARGO_PKG_VERSION"))
@@ -410,7 +544,7 @@ fn headers_say_what_a_body_does_not() {
     denied.status = Some(403);
     denied.response_headers.push(("x-amzn-errortype", b"AccessDeniedException:http://internal.amazon.com/coral/"));
     let message = "403 AccessDeniedException: No access.";
-    assert_eq!(denied.span("{}").text("langfuse.observation.status_message"), Some(message));
+    assert_eq!(denied.span("{}").message(), Some(message));
 }
 
 #[test]
@@ -461,7 +595,7 @@ fn an_event_stream_of_aws_fails_breaks_off_or_ends() {
         let body: Vec<u8> = [&content].into_iter().chain(rest.iter().copied()).flatten().copied().collect();
         let span = exchange("/model/m/converse-stream", b"{}", &body).span("{}");
         assert_eq!((span.output()["content"].as_str(), span.time_to_first_token_ms()), (Some("par"), Some(400.0)));
-        let message = span.text("langfuse.observation.status_message").unwrap_or_default();
+        let message = span.message().unwrap_or_default();
         (format!("{} {message}", span.level()), span.metadata("unread_messages"))
     };
     assert_eq!(status(&[&stop, &end]), ("DEFAULT ".to_owned(), None));

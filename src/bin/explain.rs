@@ -111,7 +111,7 @@ mod native {
             return Ok(traced.fields);
         }
         let bug = |error: &dyn std::fmt::Display| Failure(UNREADABLE, format!("a bug, please report it: {error}"));
-        let request = explain::sent(&traced, exchange, settings).map_err(|error| bug(&error))?;
+        let request = explain::sent(&traced, exchange).map_err(|error| bug(&error))?;
         match format {
             Format::Otlp => serde_json::to_string_pretty(&request).map_err(|error| bug(&error)),
             _ => Ok(explain::tree(exchange, &traced, &request)),

@@ -72,7 +72,9 @@ fn output(object: &mut ObjectWriter, output: Option<&str>) {
     text(object, "output_text", spoken.as_deref());
     let named = message.get("reasoning_content").or(message.get("reasoning"));
     text(object, "reasoning_text", named.text().map(Into::into).or_else(|| join(content, "thinking")).as_deref());
-    let calls: Vec<String> = message.get("tool_calls").items().map(tool_call).collect();
+    let old = message.get("function_call");
+    let old = old.get("name").non_empty().map(|_| function(Value::ABSENT, old));
+    let calls: Vec<String> = message.get("tool_calls").items().map(tool_call).chain(old).collect();
     object.raw("tool_calls", &format!("[{}]", calls.join(",")));
     json(object, "output", output);
 }
@@ -82,18 +84,24 @@ fn join(content: Value<'_>, kind: &str) -> Option<String> {
     if content.is_string() {
         return content.text().filter(|_| kind == "text").map(Into::into);
     }
-    let parts = content.items().filter(|part| part.get("type").is(kind)).map(|part| part.get(kind));
+    // What is told of media is no text of the answer.
+    let is_said = |part: &Value<'_>| part.get("type").is(kind) && !part.get("placeholder").is_true();
+    let parts = content.items().filter(is_said).map(|part| part.get(kind));
     let texts: Vec<String> =
         parts.filter_map(|part| part.text().map(Into::into).or_else(|| join(part, "text"))).collect();
     (!texts.is_empty()).then(|| texts.concat())
 }
 
 fn tool_call(call: Value<'_>) -> String {
+    function(call.get("id"), call.get("function").or(call.get("custom")))
+}
+
+/// A call of a function, or of a custom tool.
+fn function(id: Value<'_>, function: Value<'_>) -> String {
     let mut object = ObjectWriter::default();
-    text(&mut object, "id", call.get("id").text().as_deref());
-    let function = call.get("function");
+    text(&mut object, "id", id.text().as_deref());
     text(&mut object, "name", function.get("name").text().as_deref());
-    let arguments = function.get("arguments");
+    let arguments = function.get("arguments").or(function.get("input"));
     text(&mut object, "arguments", Some(&arguments.text().unwrap_or(arguments.raw().into())));
     object.finish()
 }

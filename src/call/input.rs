@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::parameters::{members_but, same_name, whole_text};
+use super::parameters::{members as all_members, same_name, whole_text};
 use crate::credentials::redact;
 use crate::json::{Document, Member, Object, ObjectWriter, Value, close_truncated, write_string};
 use crate::provider::{Api, Block};
@@ -247,7 +247,7 @@ fn other_input(document: &Document, limit: usize) -> Option<Cow<'_, str>> {
     if !document.is_object() {
         return whole_text(document);
     }
-    let text = members_but(document, |_| false)?;
+    let text = all_members(document)?;
     if text.len() <= limit {
         return Some(Cow::Owned(text));
     }

@@ -14,24 +14,28 @@ mod report;
 mod request;
 mod response;
 mod routing;
+mod whose;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::budget::Budget;
-use crate::config::{Activation, Asked, Settings};
-use crate::context::{self, Context, Gathered, Identity, Surroundings, TrustCaller};
+use crate::config::Settings;
+use crate::context::{self, Context, Gathered, Identity, Surroundings};
 use crate::counters::{Counter, Counters};
 use crate::headers::{self, Header};
 use crate::measures::Sample;
-use crate::provider::{self, Route, Skip, without_query};
+use crate::provider::{self, Route, Skip};
 use crate::trace::{Ending, IdSource, SpanId, Times, TraceId};
 #[cfg(not(target_family = "wasm"))]
 use crate::trace::{Facts, Observation};
-pub use gateway::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
+pub use gateway::{
+    GatewayFact, GatewayIds, attempts_of_count, attempts_of_times, kong_has_metrics, response_flags, upstream_time,
+};
 use request::RequestSide;
 use response::ResponseSide;
 use routing::Routing;
+use whose::{project, surroundings};
 
 /// What all calls of a VM share.
 #[derive(Debug, Clone)]
@@ -141,26 +145,6 @@ fn counter(skip: Skip) -> Counter {
         Skip::Upgrade => Counter::SkippedUpgrade,
         Skip::NoProject => Counter::SkippedNoProject,
     }
-}
-
-/// Whose the call is.
-fn project(settings: &Settings, at: &Beginning<'_>) -> Result<usize, Skip> {
-    if headers::find(at.headers, ":method") != Some(b"POST") {
-        return Err(Skip::Method);
-    }
-    let Activation::Ready(projects) = &settings.activation else { return Ok(0) };
-    let path = without_query(at.path);
-    let call = Asked { path, headers: at.headers, all_headers: at.all_headers, route: at.routes };
-    projects.pick(&call).ok_or(Skip::NoProject)
-}
-
-/// What the gateway is, as far as it matters for whom a call is believed to be of.
-fn surroundings(settings: &Settings, at: &Beginning<'_>) -> Surroundings {
-    let is_kong = at.gateway.is_kong;
-    let asks = settings.context.trust() == TrustCaller::Authenticated && !is_kong;
-    // A truth value of Envoy: <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>.
-    let has_peer = asks && (at.properties.0)(&["connection", "mtls"]).as_deref() == Some(&[1]);
-    Surroundings { is_kong, authenticates: settings.gateway_authenticates, has_peer }
 }
 
 /// A call that is over.
@@ -298,7 +282,9 @@ impl Call {
     /// The host should be asked for its details of the ending.
     #[must_use]
     pub fn wants_details(&self) -> bool {
-        !self.response.is_complete() || self.response.status().is_none_or(|status| status >= 400)
+        let is_whole = self.response.is_complete() && self.response.status().is_some_and(|status| status < 400);
+        // What states no usage may be the gateway's own answer: then there is none.
+        !is_whole || !self.response.has_usage()
     }
 
     /// Ends the call: what it becomes; none where it turned out not to be an LLM call.
@@ -350,6 +336,7 @@ impl Call {
         self.times.end = end.max(self.times.start);
         self.request.finish();
         self.response.finish();
+        self.response.api().into_iter().for_each(|api| self.routing.turn(api));
         if !self.response.is_stream() {
             // One JSON text in a line brings content, too.
             self.times.first_content = None;

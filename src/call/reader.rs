@@ -176,8 +176,11 @@ impl Reader {
                 *lines = lines.saturating_add(1);
                 collector.last_event(b"", line);
             }),
-            Body::Array(splitter) if !splitter.open_element().is_empty() => {
-                collector.last_event(b"", splitter.open_element());
+            Body::Array(splitter) => {
+                let open = splitter.open_element();
+                if !open.is_empty() {
+                    collector.last_event(b"", open);
+                }
             }
             Body::Text(text) => {
                 let (document, filter) = &mut **text;
@@ -190,7 +193,7 @@ impl Reader {
                 collector.summary(media.describe(self.media_type.as_deref(), end));
             }
             // A frame that is not whole has no checksum: nothing of it is to be trusted.
-            Body::Frames(_) | Body::Unknown(_) | Body::Array(_) => {}
+            Body::Frames(_) | Body::Unknown(_) => {}
         }
     }
 
@@ -201,6 +204,21 @@ impl Reader {
             Body::Lines(_, lines) => self.stream_asked || *lines > 1,
             Body::Unknown(_) | Body::Text(..) | Body::Media(..) => false,
         }
+    }
+
+    /// Tokens were counted.
+    pub(super) fn has_usage(&self) -> bool {
+        self.collector.has_usage()
+    }
+
+    /// Nothing but white space has come.
+    pub(super) fn is_blank(&self) -> bool {
+        matches!(self.body, Body::Unknown(_))
+    }
+
+    /// The API that the answer is of.
+    pub(super) fn api(&self) -> &'static Api {
+        self.collector.api()
     }
 
     /// Bytes that are still worth reading.
@@ -263,7 +281,7 @@ impl Reader {
     /// Output was lost to `max_output_bytes`. Vectors and images are never kept and never missed.
     pub(super) fn is_cut(&self) -> bool {
         let text_is_cut = self.text().is_some_and(|document| !document.is_whole());
-        (self.collector.is_cut() || text_is_cut) && !self.api.operation.answers_without_text()
+        (self.collector.is_cut() || text_is_cut) && !self.api().operation.answers_without_text()
     }
 }
 
@@ -337,9 +355,18 @@ mod tests {
         reader.finish(true);
         assert!(reader.answer().unfinished);
         let (mut reader, _) = read("/v1/images/generations", "text/event-stream", partial);
-        reader.push(format!("data: {{\"b64_json\":\"{}\"}}\n\n", "a".repeat(MESSAGE_MAX)).as_bytes());
+        reader.push(format!("data: {{\"revised_prompt\":\"{}\"}}\n\n", "a".repeat(MESSAGE_MAX)).as_bytes());
         reader.finish(true);
         let answer = reader.answer();
         assert_eq!((answer.unread_messages, answer.unfinished), (1, false));
+        // Images of any length are read past.
+        let (mut reader, _) = read("/v1/images/generations", "text/event-stream", partial);
+        let image = "a".repeat(2 * MESSAGE_MAX);
+        let end = format!(r#"data: {{"type":"image_generation.completed","b64_json":"{image}","size":"1x1"}}"#);
+        reader.push(format!("{end}\n\n").as_bytes());
+        reader.finish(true);
+        let answer = reader.answer();
+        assert_eq!((answer.unread_messages, answer.unfinished), (0, false));
+        assert!(answer.output.unwrap().contains(r#""size":"1x1""#));
     }
 }

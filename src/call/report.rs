@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::gateway::is_own_answer;
 use super::{Call, End, Finished, Unread, input, parameters};
-use crate::context::{Field, GATEWAY_PREFIX};
+use crate::context::{Field, GATEWAY_PREFIX, Identity};
 use crate::export::otlp::encode_span;
 use crate::json::ObjectWriter;
 use crate::measures::{CallResult, Sample};
 use crate::provider::{self, Operation, UNITS, Usage};
 use crate::trace::{Ending, Facts, Level, MetadataValue, Observation, Verdict};
 
-type TraceMetadata<'a> = Vec<(Cow<'a, str>, MetadataValue<'a>)>;
-type Metadata<'a> = Vec<(&'static str, MetadataValue<'a>)>;
+type Metadata<'a> = Vec<(Cow<'a, str>, MetadataValue<'a>)>;
+/// Facts, whose names are the filter's.
+type Named<'a> = Vec<(&'static str, MetadataValue<'a>)>;
 
 /// Encodes the span of `call`, and measures it.
 pub(super) fn write(call: &Call, end: &End<'_>) -> Finished {
@@ -26,18 +28,24 @@ pub(super) fn write(call: &Call, end: &End<'_>) -> Finished {
 
 /// Writes `call` down as an observation, and hands that on.
 pub(super) fn observe<T>(call: &Call, end: &End<'_>, act: impl FnOnce(&Observation<'_>, &Facts) -> T) -> T {
+    let (status, ending) = (call.response.status(), call.ending(end));
+    let failed = status.is_none_or(|status| status >= 400) || ending != Ending::Complete;
+    let by_gateway = status.is_some_and(|status| is_own_answer(status, end.details.unwrap_or_default()));
+    // "via_upstream" says only that the answer is the upstream's, and of one that is whole nothing else does any more.
+    let details = end.details.filter(|details| *details != "via_upstream" && (failed || by_gateway));
     let facts = Facts {
-        status: call.response.status(),
-        ending: call.ending(end),
-        // "via_upstream" says only that the answer is the upstream's.
-        host_details: end.details.filter(|details| *details != "via_upstream").map(str::to_owned),
+        status,
+        ending,
+        host_details: details.map(str::to_owned),
+        by_gateway,
         stream: call.response.is_stream(),
+        empty: call.response.is_empty(),
         answer: call.response.answer(),
     };
     let request_model = call.routing.model(&call.request);
     let model = facts.answer.model.as_deref().or(request_model.as_deref());
     let mut observation = observation(call, &facts, model, request_model.as_deref());
-    observation.metadata.extend(end.gateway.iter().cloned());
+    observation.metadata.extend(end.gateway.iter().map(|(key, value)| (Cow::Borrowed(*key), value.clone())));
     act(&observation, &facts)
 }
 
@@ -79,19 +87,20 @@ fn observation<'a>(
             tags.push(tag);
         }
     }
-    let trace_metadata = trace_metadata(call, facts, model);
+    let (trace_metadata, metadata) = metadata(call, facts, model, request_model);
     Observation {
         trace_id: identity.map_or(call.trace_id, |identity| identity.trace),
         span_id: call.span_id,
         parent: identity.and_then(|identity| identity.parent),
         is_app_root: identity.is_some_and(|identity| identity.is_app_root),
+        is_trace_root: identity.is_some_and(|identity| identity.is_trace_root),
         trace_state: identity.map_or("", |identity| &identity.state),
         kind: api.operation.kind(),
         name: context.field(Field::ObservationName).unwrap_or(api.observation()),
-        trace_name: Cow::Borrowed(context.field(Field::TraceName).unwrap_or(&call.path)),
+        trace_name: trace_name(call).map(Cow::Borrowed),
         times: call.times,
         model,
-        parameters: parameters::parameters(document, api, call.routing.places()),
+        parameters: parameters::parameters(document, api, call.routing.places(), &facts.answer.billed_at),
         input: input(call),
         output: output(call, facts),
         usage_details: usage.map(|usage| usage.buckets.to_json()),
@@ -104,9 +113,15 @@ fn observation<'a>(
         version: context.field(Field::Version).or(labels.version.as_deref()),
         prompt: context.prompt(),
         trace_metadata,
-        metadata: observation_metadata(call, facts, request_model),
+        metadata,
         verdict,
     }
+}
+
+/// The name that the caller gives the trace, else the path; none where the trace is the application's.
+fn trace_name(call: &Call) -> Option<&str> {
+    let is_within = call.identity.as_ref().is_some_and(Identity::is_within);
+    call.context.field(Field::TraceName).or(Some(call.path.as_str()).filter(|_| !is_within))
 }
 
 fn environment(call: &Call) -> &str {
@@ -147,6 +162,8 @@ fn is_estimable(call: &Call, facts: &Facts) -> bool {
     let all_text =
         !operation.answers_without_text() && !operation.is_of_speech() && operation != Operation::CountTokens;
     answered
+        && !facts.empty
+        && !facts.by_gateway
         && !request.has_media()
         && whole_input
         && whole_output
@@ -163,10 +180,35 @@ fn output<'a>(call: &'a Call, facts: &'a Facts) -> Option<Cow<'a, str>> {
     }
 }
 
-/// Facts of the trace under the predecessor's names, then what the caller said. A fact wins: a caller's key of the same
-/// name is kept as `caller_…`.
-fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) -> TraceMetadata<'a> {
-    let mut metadata: TraceMetadata<'a> = vec![
+/// Metadata of the trace, and of the observation. The trace has the facts, under the predecessor's names, and what the caller
+/// said; but one that is the application's has only what the caller named as metadata, and the observation has the rest:
+/// Langfuse v3 would put it over the application's own. A fact wins: a caller's key of the same name is kept as `caller_…`.
+fn metadata<'a>(
+    call: &'a Call,
+    facts: &'a Facts,
+    model: Option<&'a str>,
+    request_model: Option<&str>,
+) -> (Metadata<'a>, Metadata<'a>) {
+    let is_within = call.identity.as_ref().is_some_and(Identity::is_within);
+    let (mut of_trace, mut of_call) = (trace_facts(call, facts, model), Metadata::with_capacity(16));
+    if is_within {
+        std::mem::swap(&mut of_trace, &mut of_call);
+    }
+    for entry in &call.context.metadata {
+        let key = entry.key.as_str();
+        let key = if is_fact(key) { Cow::Owned(format!("caller_{key}")) } else { key.into() };
+        if of_trace.iter().chain(&of_call).all(|(known, _)| *known != key) {
+            let to = if is_within && !entry.is_named { &mut of_call } else { &mut of_trace };
+            to.push((key, entry.text.as_str().into()));
+        }
+    }
+    of_call.extend(observation_facts(call, facts, request_model));
+    (of_trace, of_call)
+}
+
+/// Facts of the trace, under the predecessor's names.
+fn trace_facts<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) -> Metadata<'a> {
+    let mut metadata: Metadata<'a> = vec![
         (Cow::Borrowed("provider"), call.routing.provider().into()),
         (Cow::Borrowed("environment"), environment(call).into()),
         (Cow::Borrowed("total_duration_ms"), MetadataValue::Float(call.times.duration_ms())),
@@ -182,12 +224,6 @@ fn trace_metadata<'a>(call: &'a Call, facts: &'a Facts, model: Option<&'a str>) 
     }
     let originals = call.identity.iter().flat_map(|identity| &identity.originals);
     metadata.extend(originals.map(|(key, id)| (Cow::Borrowed(*key), id.as_str().into())));
-    for (key, value) in &call.context.metadata {
-        let key = if is_fact(key) { Cow::Owned(format!("caller_{key}")) } else { key.into() };
-        if metadata.iter().all(|(known, _)| *known != key) {
-            metadata.push((key, value.as_str().into()));
-        }
-    }
     metadata
 }
 
@@ -200,7 +236,7 @@ fn is_fact(key: &str) -> bool {
 }
 
 /// Names that only the filter fills.
-const FACTS: [&str; 22] = [
+const FACTS: [&str; 26] = [
     "provider",
     "environment",
     "total_duration_ms",
@@ -222,6 +258,10 @@ const FACTS: [&str; 22] = [
     "output_note",
     "unread_messages",
     "usage_total_reported",
+    "reasoning_tokens",
+    "tool_use_tokens",
+    "unattributed_tokens",
+    "iterations",
     "host_details",
 ];
 
@@ -238,9 +278,13 @@ fn speed(call: &Call, usage: Option<&Usage>) -> [Option<(&'static str, f64)>; 2]
     ]
 }
 
-fn observation_metadata<'a>(call: &'a Call, facts: &'a Facts, request_model: Option<&str>) -> Metadata<'a> {
+fn observation_facts<'a>(
+    call: &'a Call,
+    facts: &'a Facts,
+    request_model: Option<&str>,
+) -> impl Iterator<Item = (Cow<'a, str>, MetadataValue<'a>)> {
     let answer = &facts.answer;
-    let mut metadata: Metadata<'a> = Vec::with_capacity(16);
+    let mut metadata: Named<'a> = Vec::with_capacity(16);
     metadata.push(("usage_source", if answer.usage.is_some() { "provider" } else { "missing" }.into()));
     let texts = [
         ("finish_reason", answer.finish_reason.as_deref()),
@@ -272,13 +316,15 @@ fn observation_metadata<'a>(call: &'a Call, facts: &'a Facts, request_model: Opt
     if answer.unread_messages > 0 {
         metadata.push(("unread_messages", MetadataValue::Int(i64::from(answer.unread_messages))));
     }
+    metadata.extend(answer.usage.iter().flat_map(Usage::within).map(|(name, tokens)| (name, int(tokens))));
+    metadata.extend(answer.iterations.as_deref().map(|list| ("iterations", list.into())));
     metadata.extend(call.context.facts.iter().map(|(name, value)| (*name, value.as_str().into())));
     add_gaps(call, &mut metadata);
-    metadata
+    metadata.into_iter().map(|(name, value)| (Cow::Borrowed(name), value))
 }
 
 /// What is missing of input and output, and why: a gap is said, never hidden.
-fn add_gaps(call: &Call, metadata: &mut Metadata<'_>) {
+fn add_gaps(call: &Call, metadata: &mut Named<'_>) {
     let (request, response) = (&call.request, &call.response);
     let input = note(request.unread(), request.memory_short(), request.is_cut(), request.wire.encoding_note());
     let output = note(response.unread(), response.memory_short(), response.is_cut(), response.wire.encoding_note());

@@ -10,7 +10,7 @@ use crate::budget::Budget;
 use crate::config::Settings;
 use crate::headers::{self, Header};
 use crate::json::Document;
-use crate::provider::{Answer, Api, Operation, Stream};
+use crate::provider::{Answer, Api, Element, Operation, Stream};
 
 /// Longest prompt that is taken off the front of vLLM's output, in bytes; it is held a second time for that.
 const PROMPT_MAX: usize = 256 * 1024;
@@ -73,6 +73,9 @@ impl ResponseSide {
         for (count, name) in api.count_headers {
             collector.count(*count, number(name).and_then(|number| u64::try_from(number).ok()));
         }
+        if api.operation == Operation::Embedding {
+            collector.element = Element::asked(request.document());
+        }
         if api.stream == Stream::Lines && api.operation == Operation::Completion {
             collector.prompt = prompt(request.document());
         }
@@ -80,6 +83,23 @@ impl ResponseSide {
 
     pub(super) fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    /// The API that the answer is of, where there is one.
+    pub(super) fn api(&self) -> Option<&'static Api> {
+        self.status.map(|_| self.reader.api())
+    }
+
+    /// The answer states usage.
+    pub(super) fn has_usage(&self) -> bool {
+        self.reader.has_usage()
+    }
+
+    /// The answer has no body, and should have one.
+    pub(super) fn is_empty(&self) -> bool {
+        let without = matches!(self.status, None | Some(204 | 205 | 304));
+        let is_read = self.wire.unread.is_none() && !self.wire.is_undecoded() && self.is_complete();
+        !without && is_read && self.reader.is_blank()
     }
 
     /// Bytes that are still worth reading.

@@ -41,17 +41,22 @@ impl Routing {
             return;
         }
         let document = request.document();
-        let has_member = |name: &str| document.get(name).is_some();
         // What could not be read may have had the member.
         let is_known = document.is_closed() && request.unread().is_none();
-        let has_member: Option<&dyn Fn(&str) -> bool> = if is_known { Some(&has_member) } else { None };
+        let has_member = |name: &str| document.get(name).map(|_| true).or(if is_known { Some(false) } else { None });
         let model = self.model(request).unwrap_or_default();
-        self.route.narrow(&Asked { host: None, has_header: None, has_member, model: Some(&model) });
+        let asked = Asked { host: None, has_header: None, has_member: Some(&has_member), model: Some(&model) };
+        self.route.narrow(&asked);
         self.route.decide();
         match self.route.api() {
             Some(api) => self.api = api,
             None => self.is_foreign = true,
         }
+    }
+
+    /// The answer tells more of what was asked for.
+    pub(super) fn turn(&mut self, api: &'static Api) {
+        self.api = api;
     }
 
     /// The API, as far as is known.

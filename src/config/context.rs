@@ -92,7 +92,10 @@ fn word<T: Copy>(value: Value<'_>, words: &[(&str, T)]) -> Result<T, String> {
 
 impl FromJson for ParentMode {
     fn from_json(value: Value<'_>) -> Result<Self, String> {
-        word(value, &[("auto", Self::Auto), ("trust", Self::Trust), ("ignore", Self::Ignore)])
+        word(
+            value,
+            &[("auto", Self::Auto), ("trust", Self::Trust), ("foreign", Self::Foreign), ("ignore", Self::Ignore)],
+        )
     }
 }
 
@@ -164,7 +167,7 @@ mod tests {
     fn words() {
         let value = |text| Value::check(text).unwrap();
         assert_eq!(ParentMode::from_json(value(r#""trust""#)), Ok(ParentMode::Trust));
-        assert_eq!(ParentMode::from_json(value("1")), Err("must be one of auto, trust, ignore".to_owned()));
+        assert_eq!(ParentMode::from_json(value("1")), Err("must be one of auto, trust, foreign, ignore".to_owned()));
         assert_eq!(TrustCaller::from_json(value(r#""none""#)), Ok(TrustCaller::None));
         assert_eq!(
             VerifiedJwt::from_json(value(r#""header: Authorization""#)),

@@ -142,7 +142,7 @@ config_keys! {
     trust_caller: TrustCaller = TrustCaller::All;
     /// `true`: the gateway authenticates the callers of every route of this filter, so that headers in which it names them are its word: `X-Consumer-*` and `X-Credential-Identifier` of Kong's plugins, Envoy's `x-envoy-downstream-service-cluster`. Else they are what a caller may have written.
     gateway_authenticates: Flag = Flag(false);
-    /// How `traceparent` is taken: `auto` (the call joins that trace; where nothing says that its parent is in Langfuse, it stands for the application), `trust` (the parent is in Langfuse), `ignore`.
+    /// How `traceparent` is taken: `auto` (the call joins that trace; where nothing says that its parent is in Langfuse, it stands for the application), `trust` (the parent is in Langfuse), `foreign` (it is another tracer's, and the trace shows the call), `ignore`; docs/context.md says what Langfuse makes of each.
     parent: ParentMode = ParentMode::Auto;
     /// Where claims of a JWT may be read that the gateway has verified: `header:authorization`, another `header:NAME`, or on Envoy `metadata:NAME` (`payload_in_metadata` of `jwt_authn`). Unset: no claim is read.
     verified_jwt: Option<VerifiedJwt> = None;
@@ -169,7 +169,7 @@ config_keys! {
     /// Traces in one export call at the most.
     batch_max_items: Count = Count(4000), within 1..=10_000;
     /// Bytes of traces in one export call at the most; a single larger trace goes alone.
-    batch_max_bytes: Count = Count(1024 * 1024), within 1024..=64 * MIB;
+    batch_max_bytes: Count = Count(4 * 1024 * 1024), within 1024..=64 * MIB;
     /// Milliseconds that a trace waits for others before it is sent.
     batch_max_age: Count = Count(2000), within 0..=600_000;
     /// Milliseconds for which a batch that Langfuse does not take is tried again before it is dropped and counted.

@@ -174,7 +174,7 @@ impl Shape for Lists {
 impl Shape for ParentMode {
     fn shape(&self, property: &mut Property) {
         property.types = vec!["string"];
-        property.pattern = Some("^(auto|trust|ignore)$".to_owned());
+        property.pattern = Some("^(auto|trust|foreign|ignore)$".to_owned());
     }
 
     fn value(&self) -> Option<Value> {

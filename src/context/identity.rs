@@ -19,6 +19,9 @@ pub struct Identity {
     /// The parent is not in Langfuse, as far as is known: the call stands for the application there
     /// (`langfuse.internal.is_app_root`).
     pub is_app_root: bool,
+    /// It is certain that the parent is not in Langfuse: nothing but such calls makes the trace there
+    /// (`langfuse.internal.as_root`).
+    pub is_trace_root: bool,
     /// W3C `tracestate`; empty = none.
     pub state: String,
     /// Ids that the caller gave in another form than Langfuse has, by their metadata keys.
@@ -86,7 +89,14 @@ fn named(trace: &str, parent: Option<&str>) -> Identity {
 
 impl Identity {
     fn of(trace: TraceId, parent: Option<SpanId>, source: IdentitySource) -> Self {
-        Self { trace, parent, is_app_root: false, state: String::new(), originals: Vec::new(), source }
+        let (is_app_root, is_trace_root) = (false, false);
+        Self { trace, parent, is_app_root, is_trace_root, state: String::new(), originals: Vec::new(), source }
+    }
+
+    /// The trace is the application's, as far as is known: it has a name and metadata of its own.
+    #[must_use]
+    pub fn is_within(&self) -> bool {
+        self.parent.is_some() && !self.is_trace_root
     }
 
     /// A call without a word of context.
@@ -96,12 +106,10 @@ impl Identity {
     }
 }
 
-/// The place that `traceparent` names. Its parent is one of Langfuse's where the SDK's claim (`langfuse_trace_id`) says so.
+/// The place that `traceparent` names.
 fn joined(resolver: &Resolver<'_>) -> Option<Identity> {
     let parent = resolver.parent(Known::Traceparent).and_then(trace_context::traceparent)?;
-    let claimed = resolver.baggage().claimed_trace() == Some(&format!("{:?}", parent.trace));
     let mut identity = placed(resolver, parent, IdentitySource::Traceparent);
-    identity.is_app_root &= !claimed;
     identity.state = trace_context::tracestate(resolver.all(Known::Tracestate));
     Some(identity)
 }
@@ -115,9 +123,13 @@ fn b3(resolver: &Resolver<'_>) -> Option<Identity> {
     Some(placed(resolver, parent, IdentitySource::B3))
 }
 
+/// The place that a tracer names. Its parent is one of Langfuse's where the SDK's claim (`langfuse_trace_id`) says so.
 fn placed(resolver: &Resolver<'_>, parent: Parent, source: IdentitySource) -> Identity {
-    let is_app_root = resolver.rules().parent != ParentMode::Trust && parent.span.is_some();
-    Identity { is_app_root, ..Identity::of(parent.trace, parent.span, source) }
+    let claimed = resolver.baggage().claimed_trace() == Some(&format!("{:?}", parent.trace));
+    let mode = resolver.rules().parent;
+    let is_app_root = mode != ParentMode::Trust && parent.span.is_some() && !claimed;
+    let is_trace_root = mode == ParentMode::Foreign && is_app_root;
+    Identity { is_app_root, is_trace_root, ..Identity::of(parent.trace, parent.span, source) }
 }
 
 /// All calls of one turn of an agent are one trace.

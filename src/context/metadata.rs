@@ -46,12 +46,25 @@ fn plain_text(value: &str) -> Cow<'_, str> {
     text.filter(|text| Value::check(text).is_err()).unwrap_or(Cow::Borrowed(value))
 }
 
+/// One entry of metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// Text, or JSON text.
+    pub text: String,
+    /// The caller named it as metadata, by key and value; else it is read of a place where callers say it for other ends.
+    pub is_named: bool,
+}
+
 /// See the module's documentation.
 pub(super) struct Collected<'r, 'a> {
     resolver: &'r Resolver<'a>,
     /// Values of fields, by which repetitions are known.
     fields: &'r dyn Fn(Field) -> Option<&'r str>,
-    pub entries: Vec<(String, String)>,
+    pub entries: Vec<Entry>,
+    /// What is collected now comes from an object of metadata.
+    is_named: bool,
     bytes: usize,
     /// Where each entry was taken from.
     #[cfg(not(target_family = "wasm"))]
@@ -64,6 +77,7 @@ impl<'r, 'a> Collected<'r, 'a> {
             resolver,
             fields,
             entries: Vec::new(),
+            is_named: false,
             bytes: 0,
             #[cfg(not(target_family = "wasm"))]
             sources: Vec::new(),
@@ -75,14 +89,15 @@ impl<'r, 'a> Collected<'r, 'a> {
         for (key, listed) in &self.resolver.rules().metadata {
             #[cfg(not(target_family = "wasm"))]
             let before = self.entries.len();
-            if key == "*" {
+            self.is_named = key == "*";
+            if self.is_named {
                 self.object(listed)
             } else {
                 self.one(key, listed)
             }
             #[cfg(not(target_family = "wasm"))]
-            for (key, _) in self.entries.iter().skip(before) {
-                self.sources.push((format!("metadata {key}"), listed.source.to_string()));
+            for entry in self.entries.iter().skip(before) {
+                self.sources.push((format!("metadata {}", entry.key), listed.source.to_string()));
             }
         }
     }
@@ -205,10 +220,10 @@ impl<'r, 'a> Collected<'r, 'a> {
             return;
         }
         self.bytes += bytes;
-        self.entries.push((Cow::from(key).into_owned(), text));
+        self.entries.push(Entry { key: key.to_owned(), text, is_named: self.is_named });
     }
 
     fn knows(&self, key: &str) -> bool {
-        self.entries.iter().any(|(known, _)| known == key)
+        self.entries.iter().any(|entry| entry.key == key)
     }
 }

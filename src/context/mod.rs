@@ -26,6 +26,7 @@ mod value;
 pub use facts::GATEWAY_PREFIX;
 pub use gathered::Gathered;
 pub use identity::{Identity, IdentitySource};
+pub use metadata::Entry;
 pub use rules::{Field, Lists, ParentMode, Place, Rules, TrustCaller, VerifiedJwt, Written};
 pub use source::{Source, SourceError};
 
@@ -69,8 +70,8 @@ pub struct Context {
     fields: [Option<String>; Field::ALL.len()],
     /// Tags of the caller.
     pub tags: Vec<String>,
-    /// Metadata of the caller: key, and text or JSON text.
-    pub metadata: Vec<(String, String)>,
+    /// Metadata of the caller.
+    pub metadata: Vec<Entry>,
     /// What the gateway knows of the caller, by names that begin with [`GATEWAY_PREFIX`].
     pub facts: Vec<(&'static str, String)>,
     /// Values that were there and could not be used.
@@ -129,7 +130,8 @@ impl Context {
         #[cfg(not(target_family = "wasm"))]
         let sources = std::mem::take(&mut collected.sources);
         let mut entries = collected.entries;
-        entries.extend(resolver.agent().into_iter().flat_map(|agent| agent.metadata.iter().cloned()));
+        let told = resolver.agent().into_iter().flat_map(|agent| agent.metadata.iter().cloned());
+        entries.extend(told.map(|(key, text)| Entry { key, text, is_named: false }));
         self.metadata = entries;
         #[cfg(not(target_family = "wasm"))]
         self.sources.extend(sources);

@@ -111,7 +111,7 @@ impl<'a> Resolver<'a> {
         let counts = match self.rules.parent {
             ParentMode::Ignore => false,
             ParentMode::Trust => true,
-            ParentMode::Auto => self.callers_count,
+            ParentMode::Auto | ParentMode::Foreign => self.callers_count,
         };
         self.known(header).filter(|_| counts)
     }

@@ -115,6 +115,8 @@ pub enum ParentMode {
     Auto,
     /// The call joins the trace, whose observations are all in Langfuse.
     Trust,
+    /// The call joins the trace, of which nothing but such calls is in Langfuse, unless baggage says so.
+    Foreign,
     /// Each call is a trace of its own.
     Ignore,
 }

@@ -72,7 +72,7 @@ fn with_body(body: Value) -> Call<'static> {
 }
 
 fn metadata(context: &Context) -> Vec<(&str, &str)> {
-    context.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+    context.metadata.iter().map(|entry| (entry.key.as_str(), entry.text.as_str())).collect()
 }
 
 /// Puts `value` where a source of the defaults looks for it.
@@ -309,7 +309,7 @@ fn metadata_is_bounded_and_has_no_credentials() {
     let large: serde_json::Map<_, _> =
         (0..20).map(|number| (format!("k{number:02}"), json!("x".repeat(9000)))).collect();
     let context = with_body(json!({"metadata": large})).context();
-    let sizes: Vec<usize> = context.metadata.iter().map(|(_, value)| value.len()).collect();
+    let sizes: Vec<usize> = context.metadata.iter().map(|entry| entry.text.len()).collect();
     assert!(sizes.iter().all(|size| *size == value::METADATA_VALUE_MAX) && sizes.len() == 7, "{sizes:?}");
     let secret = json!({"metadata": {"api_key": "sk-1", "headers": {"Authorization": "sk-2"}, "note": "{\"password\":\"sk-3\"}"}});
     let shown = format!("{:?}", with_body(secret).context().metadata);
@@ -338,6 +338,13 @@ fn the_trace_that_a_call_joins() {
             format!("{TRACE} {SPAN} true header:traceparent"),
         ),
         (&[with_parent], json!({}), "trust", format!("{TRACE} {SPAN} false header:traceparent")),
+        (&[with_parent], json!({}), "foreign", format!("{TRACE} {SPAN} true header:traceparent")),
+        (
+            &[with_parent, ("baggage", &claimed)],
+            json!({}),
+            "foreign",
+            format!("{TRACE} {SPAN} false header:traceparent"),
+        ),
         (&[with_parent, ("b3", "1-2"), ("x-request-id", uuid)], json!({}), "ignore", format!("{own}  false random")),
         (
             &[("traceparent", "00-broken"), ("x-request-id", uuid)],

@@ -50,7 +50,7 @@ impl ArraySplitter {
             in_string: false,
             escaped: false,
             alone: false,
-            element: Buffer::new(max, lease),
+            element: Buffer::of_json(max, lease),
             too_long: false,
             oversize: 0,
         }
@@ -70,7 +70,10 @@ impl ArraySplitter {
 
     /// What came of an element that is not finished; empty where it was too long to be kept.
     #[must_use]
-    pub fn open_element(&self) -> &[u8] {
+    pub fn open_element(&mut self) -> &[u8] {
+        if !self.element.end() {
+            self.element.clear();
+        }
         self.element.bytes()
     }
 
@@ -112,8 +115,9 @@ impl ArraySplitter {
     fn read_element<'a>(&mut self, bytes: &'a [u8], on_element: &mut impl FnMut(&[u8])) -> &'a [u8] {
         let end = self.find_end(bytes);
         let (piece, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-        let is_whole = end.is_some() && self.element.is_empty() && piece.len() <= self.element.max();
-        if !is_whole && !self.too_long && !self.element.append(piece) {
+        let is_whole = end.is_some() && self.element.is_empty() && piece.len() <= self.element.direct_max();
+        let mut keeps = || self.element.append(piece) && (end.is_none() || self.element.end());
+        if !is_whole && !self.too_long && !keeps() {
             self.too_long = true;
             self.oversize = self.oversize.saturating_add(1);
             self.element.clear();

@@ -15,6 +15,7 @@ pub use array::ArraySplitter;
 pub use encoding::{BodyDecoder, DecodeError};
 pub use eventstream::{EventStreamDecoder, Frame};
 pub use lines::LineDecoder;
+pub(crate) use media::describe_base64;
 pub use media::{BARE_MIN, HASH_MAX, MediaFilter, PIECE_HASH_MAX, URI_MIN};
 pub(crate) use media::{Content as MediaContent, End as MediaEnd, HashBudget};
 pub use multipart::MultipartReader;

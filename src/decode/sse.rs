@@ -50,7 +50,7 @@ impl SseDecoder {
     #[must_use]
     pub fn new(max: usize, lease: &Lease) -> Self {
         Self {
-            line: Buffer::new(max, lease.another()),
+            line: Buffer::of_json(max, lease.another()),
             line_begun: false,
             name: Vec::new(),
             data: Buffer::new(max, lease.another()),
@@ -103,7 +103,7 @@ impl SseDecoder {
     /// The data of an event whose one data line is `line` and which ends behind it: the common case, without a copy.
     fn whole_event<'a>(&self, line: &'a [u8], rest: &[u8]) -> Option<&'a [u8]> {
         let plain = !self.line_begun
-            && line.len() <= self.line.max()
+            && line.len() <= self.line.direct_max()
             && !self.has_data
             && !self.too_long
             && rest.starts_with(b"\n\n");
@@ -118,10 +118,11 @@ impl SseDecoder {
     }
 
     fn end_line(&mut self, tail: &[u8], on_event: &mut impl FnMut(SseEvent<'_>)) {
-        if !self.line_begun && tail.len() <= self.line.max() {
+        if !self.line_begun && tail.len() <= self.line.direct_max() {
             return self.take_line(tail, on_event);
         }
         self.keep_line(tail);
+        self.too_long |= !self.line.end();
         self.line_begun = false;
         if self.too_long {
             self.at_start = false;

@@ -177,7 +177,7 @@ fn trace(page: &mut Page, sent: Sent<'_>, sources: Value<'_>) {
     let id = sources.get("id").text().unwrap_or_default();
     let hex: String = sent.0.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
     let parent: String = sent.0.parent_span_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    row("name", "trace_name", Some(sent.text("langfuse.trace.name").unwrap_or("the path")));
+    row("name", "trace_name", Some(sent.text("langfuse.trace.name").unwrap_or("the application's own")));
     row("id", if id == "random" { "" } else { "id" }, Some(if id == "random" { "random" } else { &hex }));
     row("parent", "parent_observation_id", Some(parent.as_str()).filter(|parent| !parent.is_empty()));
     row("user", "user", sent.text("user.id"));
@@ -208,8 +208,12 @@ fn observation(page: &mut Page, exchange: &Exchange, sent: Sent<'_>, read: Value
     let name = source.map_or(sent.0.name.clone(), |source| format!("{}  [{source}]", abridged(&sent.0.name)));
     page.row("name", Some(&name));
     page.row("prompt", prompt(sent).as_deref());
-    page.row("level", Some(sent.text("langfuse.observation.level").unwrap_or("DEFAULT")));
-    page.row("status message", sent.text("langfuse.observation.status_message"));
+    // Of an error, the span's status says both.
+    let failure = sent.0.status.as_ref().filter(|status| !status.message.is_empty() || status.code != 0);
+    let level = sent.text("langfuse.observation.level").or(failure.map(|_| "ERROR"));
+    page.row("level", Some(level.unwrap_or("DEFAULT")));
+    let message = sent.text("langfuse.observation.status_message").or(failure.map(|status| status.message.as_str()));
+    page.row("status message", message);
     page.row("model asked for", read.get("request_model").text().as_deref());
     page.row("model that answered", read.get("response_model").text().as_deref());
     page.row("parameters", sent.text("langfuse.observation.model.parameters"));

@@ -173,7 +173,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
     const SECOND: u64 = 1000;
-    const RESOURCE: Resource<'static> = Resource { service_name: "envoy", environment: "test" };
+    const RESOURCE: Resource<'static> = Resource { service_name: "envoy" };
     const LIMITS: ExportLimits = ExportLimits {
         queue_items: 6,
         queue_bytes: 1000,
@@ -597,7 +597,7 @@ mod tests {
         let (mut calls, mut sent) = (0, Vec::new());
         while let Some((_, body)) = rig.call() {
             calls += 1;
-            let too_large = body.len() > 120;
+            let too_large = body.len() > 80;
             rig.reply(if too_large { 413 } else { 200 });
             sent.push(too_large);
         }

@@ -199,12 +199,14 @@ impl<'a> Exchange<'a> {
         assert!(self.announced.get().is_none_or(|trace| trace == observation.trace_id), "told another trace");
         let ids = [observation.user, observation.session].into_iter().flatten();
         assert!(ids.chain(observation.tags.iter().copied()).all(|id| is_identity(id, 200)), "{observation:?}");
-        assert!(is_identity(&observation.trace_name, 1000) || self.path.starts_with(&*observation.trace_name));
+        let name = observation.trace_name.as_deref().unwrap_or("none");
+        assert!(is_identity(name, 1000) || self.path.starts_with(name));
         assert!(observation.tags.len() <= 64 && observation.trace_metadata.len() <= 100, "{observation:?}");
         assert_eq!(environment_name(observation.environment).as_deref(), Some(observation.environment));
-        let keys = observation.trace_metadata.iter().map(|(key, _)| key);
+        let forged = observation.trace_metadata.iter().any(|(key, _)| key.starts_with(GATEWAY_PREFIX));
+        assert!(!forged, "forged: {observation:?}");
+        let keys = observation.trace_metadata.iter().chain(&observation.metadata).map(|(key, _)| key);
         let mut keys: Vec<&str> = keys.map(|key| &**key).collect();
-        assert!(keys.iter().all(|key| !key.starts_with(GATEWAY_PREFIX)), "forged: {keys:?}");
         keys.sort_unstable();
         assert!(keys.windows(2).all(|pair| pair.first() != pair.last()), "a key twice: {keys:?}");
     }

@@ -57,7 +57,7 @@ impl Active {
     pub(super) fn export(&mut self, vm: &Vm, may_call: bool, now: u64) {
         self.notes.catch_up(&self.projects.targets, self.settings.log_level, now);
         let service_name = if vm.host() == HostKind::WasmX { "kong" } else { "envoy" };
-        let resource = Resource { service_name, environment: &self.settings.labels.environment };
+        let resource = Resource { service_name };
         let said = match self.exporter.poll(now, may_call, resource) {
             Step::Wait => return,
             Step::Say(lane, note) => Some((lane, note)),

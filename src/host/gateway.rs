@@ -10,7 +10,9 @@ use std::cell::OnceCell;
 use super::abi::NOT_FOUND;
 use super::hostcalls::property;
 use super::vm::HostKind;
-use crate::call::{GatewayFact, GatewayIds, kong_has_metrics, upstream_time};
+use crate::call::{
+    GatewayFact, GatewayIds, attempts_of_count, attempts_of_times, kong_has_metrics, response_flags, upstream_time,
+};
 
 /// What the gateway is, as far as it has been asked; one in a VM. Only what it answered is remembered.
 #[derive(Debug, Default)]
@@ -99,20 +101,24 @@ impl Gateway {
         self.look_for_metrics();
         let mut facts = Vec::with_capacity(4);
         facts.extend(self.node().map(|node| ("gateway.node", node.into())));
+        let time = |variable| property(&["ngx", variable]).ok();
         for (variable, key) in [
             ("upstream_connect_time", "gateway.upstream_connect_time"),
             ("upstream_header_time", "gateway.upstream_header_time"),
-            ("upstream_response_time", "gateway.upstream_response_time"),
         ] {
-            let time = property(&["ngx", variable]).ok().and_then(|value| upstream_time(&value));
-            facts.extend(time.map(|time| (key, time)));
+            facts.extend(time(variable).and_then(|value| Some((key, upstream_time(&value)?))));
+        }
+        if let Some(value) = time("upstream_response_time") {
+            facts.extend(upstream_time(&value).map(|time| ("gateway.upstream_response_time", time)));
+            facts.extend(attempts_of_times(&value));
         }
         facts
     }
 
-    /// What Envoy says of the call whose log phase this is: where it went, and which workload it came from (the URI of the
-    /// certificate that its client has shown), if it may have one: each property costs about 3 µs.
-    pub(super) fn envoy_facts(may_have_peer: bool) -> Vec<GatewayFact> {
+    /// What Envoy says of the call whose log phase this is: where it went, how often, and which workload it came from (the URI
+    /// of the certificate that its client has shown), if it may have one: each property costs about 3 µs. Flags are asked for
+    /// with the details of the ending alone.
+    pub(super) fn envoy_facts(may_have_peer: bool, with_flags: bool) -> Vec<GatewayFact> {
         let facts: [(&'static str, &[&str]); 3] = [
             ("gateway.route", &["xds", "route_name"]),
             ("gateway.service", &["xds", "cluster_name"]),
@@ -120,7 +126,12 @@ impl Gateway {
         ];
         let said = |path: &[&str]| property(path).ok().and_then(readable);
         let asked = facts.into_iter().take(if may_have_peer { 3 } else { 2 });
-        asked.filter_map(|(name, path)| Some((name, said(path)?.into()))).collect()
+        let mut facts: Vec<GatewayFact> = asked.filter_map(|(name, path)| Some((name, said(path)?.into()))).collect();
+        facts.extend(property(&["upstream", "request_attempt_count"]).ok().and_then(|count| attempts_of_count(&count)));
+        if with_flags {
+            facts.extend(property(&["response", "flags"]).ok().and_then(|flags| response_flags(&flags)));
+        }
+        facts
     }
 
     /// The client has left before an answer began (nginx's own status 499).

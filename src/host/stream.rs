@@ -202,8 +202,9 @@ impl Stream {
         let (mut details, mut gateway, mut ending) = (None, Vec::new(), None);
         match vm.host() {
             HostKind::Envoy => {
-                gateway = Gateway::envoy_facts(self.may_have_peer);
-                if call.wants_details() {
+                let wants_details = call.wants_details();
+                gateway = Gateway::envoy_facts(self.may_have_peer, wants_details);
+                if wants_details {
                     details = hostcalls::property(&["response", "code_details"]).ok();
                 }
             }

@@ -20,6 +20,10 @@ pub struct Answer {
     pub counts: Counts,
     /// What the provider says that the call cost, in dollars: a JSON number, as written.
     pub cost: Option<String>,
+    /// At which tier and speed the provider bills the call, by the name of the parameter.
+    pub billed_at: Vec<(&'static str, String)>,
+    /// The iterations that the call was made of, where there were several: JSON text, as stated.
+    pub iterations: Option<String>,
     /// The error that the provider reported, also inside a stream.
     pub error: Option<ProviderError>,
     /// A choice was begun and neither it nor the answer was ended by the provider.

@@ -109,7 +109,29 @@ impl Counts {
     }
 
     /// Takes what `usage` states where `rules` look for it; true where that is anything.
+    ///
+    /// Of several iterations of one call, the sums of those that are billed at the model's price count, where they state
+    /// anything: the counts above them leave compactions out
+    /// (<https://platform.claude.com/docs/en/build-with-claude/compaction>, "Understanding usage"). A fallback that declined is
+    /// not billed, and an advisor is another model.
     pub fn read(&mut self, usage: Value<'_>, rules: &UsageRules) -> bool {
+        let mut stated = self.read_one(usage, rules);
+        let mut sums = Self::default();
+        for iteration in iterations(usage, rules).filter(|one| BILLED.iter().any(|kind| one.get("type").is(kind))) {
+            let mut one = Self::default();
+            one.read_one(iteration, rules);
+            one.stated().for_each(|(count, number)| {
+                sums.set(count, sums.get(count).unwrap_or(0).saturating_add(number));
+            });
+        }
+        for (count, number) in sums.stated() {
+            self.set(count, number);
+            stated = true;
+        }
+        stated
+    }
+
+    fn read_one(&mut self, usage: Value<'_>, rules: &UsageRules) -> bool {
         let usage = Fields::of(usage);
         let mut stated = false;
         for (count, paths) in rules.fields {
@@ -120,6 +142,21 @@ impl Counts {
         }
         stated
     }
+}
+
+/// Kinds of iterations that are billed at the price of the model that answers.
+const BILLED: [&str; 2] = ["message", "compaction"];
+
+fn iterations<'a>(usage: Value<'a>, rules: &UsageRules) -> impl Iterator<Item = Value<'a>> {
+    let iterations = if rules.iterates { usage.get("iterations") } else { Value::ABSENT };
+    iterations.items()
+}
+
+/// The iterations of a call as they were stated, where they say more than the sum of them: JSON text.
+pub(super) fn told_iterations<'a>(usage: Value<'a>, rules: &UsageRules) -> Option<&'a str> {
+    let mut all = iterations(usage, rules);
+    let first = all.next()?;
+    (all.next().is_some() || !first.get("type").is("message")).then(|| usage.get("iterations").raw())
 }
 
 /// Where a family's usage object has its counts, and what they include.
@@ -133,12 +170,24 @@ pub struct UsageRules {
     pub output_includes_reasoning: bool,
     /// What a later message of a stream states is added to what earlier ones did; else it replaces all of that.
     pub merges: bool,
+    /// The call may have been several iterations, which `iterations` lists (Anthropic's).
+    pub iterates: bool,
+    /// Where the provider says at which tier or speed the call is billed, and the parameter by which Langfuse chooses its
+    /// price.
+    pub billed_at: &'static [(&'static str, &'static str)],
     /// Where the provider says what the call cost, in dollars.
     pub cost: &'static [&'static str],
 }
 
 impl UsageRules {
     /// No usage.
-    pub const NONE: Self =
-        Self { fields: &[], input_includes_cache: true, output_includes_reasoning: true, merges: false, cost: &[] };
+    pub const NONE: Self = Self {
+        fields: &[],
+        input_includes_cache: true,
+        output_includes_reasoning: true,
+        merges: false,
+        iterates: false,
+        billed_at: &[],
+        cost: &[],
+    };
 }

@@ -185,5 +185,5 @@ fn read_vectors(answer: &mut Collector, message: &Message<'_>, vectors: Value<'_
     }
     let one = first.amount().is_some() || first.raw().starts_with('-');
     let count = if one { 1 } else { message.children(place) };
-    openai::summarize_vectors(answer, count, if one { vectors } else { first });
+    answer.vectors(count, if one { vectors } else { first });
 }

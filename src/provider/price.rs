@@ -55,45 +55,48 @@ impl ModelPrices {
         fits(self.model.as_bytes(), model.as_bytes())
     }
 
-    fn of(&self, bucket: &str) -> Option<Price> {
-        Some(match bucket {
-            "input" | "input_tool_use_tokens" => self.input,
+    fn of(&self, bucket: &str) -> Price {
+        match bucket {
             "input_cached_tokens" => self.cached.unwrap_or(self.input),
             "input_cache_creation" | "input_cache_creation_5m" | "input_cache_creation_1h" => {
                 self.cache_write.unwrap_or(self.input)
             }
             "input_audio_tokens" => self.audio.unwrap_or(self.input),
-            "output" => self.output,
-            "output_reasoning_tokens" => self.reasoning.unwrap_or(self.output),
             "output_audio_tokens" => self.audio.unwrap_or(self.output),
-            // Nobody said what these tokens are.
-            _ => return None,
-        })
+            "output" => self.output,
+            _ => self.input,
+        }
     }
 
-    /// The JSON object of `langfuse.observation.cost_details` for these tokens; none where some of them have no price.
-    #[must_use]
-    pub fn cost(&self, usage: &Usage) -> Option<String> {
-        let mut sums = [("input", 0_u128), ("output", 0), ("total", 0)];
-        let [input, output, total] = &mut sums;
+    /// What these tokens cost: input, output, and both.
+    fn sums(&self, usage: &Usage) -> [u128; 3] {
+        let cost = |tokens: u64, price: Price| u128::from(tokens) * u128::from(price.0);
+        let (mut input, mut output) = (0, 0);
         for (bucket, tokens) in usage.buckets.iter() {
-            let cost = u128::from(tokens) * u128::from(self.of(bucket)?.0);
-            let side = if bucket.starts_with("input") { &mut input.1 } else { &mut output.1 };
-            *side += cost;
-            total.1 += cost;
+            // Reasoning is a part of the output.
+            let reasoning = if bucket == "output" { usage.reasoning().min(tokens) } else { 0 };
+            let side = if bucket.starts_with("input") { &mut input } else { &mut output };
+            *side += cost(tokens - reasoning, self.of(bucket));
+            *side += cost(reasoning, self.reasoning.unwrap_or(self.output));
         }
+        [input, output, input + output]
+    }
+
+    /// The JSON object of `langfuse.observation.cost_details` for these tokens.
+    #[must_use]
+    pub fn cost(&self, usage: &Usage) -> String {
         let mut object = ObjectWriter::default();
-        for (name, cost) in sums {
+        for (name, cost) in ["input", "output", "total"].into_iter().zip(self.sums(usage)) {
             object.raw(name, &dollars(cost));
         }
-        Some(object.finish())
+        object.finish()
     }
 }
 
 /// The table of prices: the first that fits a model counts.
 #[must_use]
 pub fn cost(prices: &[ModelPrices], model: &str, usage: &Usage) -> Option<String> {
-    prices.iter().find(|prices| prices.fits(model))?.cost(usage)
+    prices.iter().find(|prices| prices.fits(model)).map(|prices| prices.cost(usage))
 }
 
 /// A sum as a decimal number.
@@ -158,12 +161,23 @@ mod tests {
         let usage_of_call =
             usage(&[(Count::Input, 1000), (Count::CacheRead, 400), (Count::Output, 10), (Count::Reasoning, 3)]);
         // 600 at 0.15, 400 at 0.075, 10 at 0.6 per million.
-        let cost = prices("m").cost(&usage_of_call).unwrap();
+        let cost = prices("m").cost(&usage_of_call);
         assert_eq!(cost, r#"{"input":0.00012,"output":0.000006,"total":0.000126}"#);
         let free = ModelPrices { input: price("0"), output: price("0"), cached: None, ..prices("m") };
-        assert_eq!(free.cost(&usage_of_call).unwrap(), r#"{"input":0,"output":0,"total":0}"#);
-        let unknown = usage(&[(Count::Input, 1), (Count::Output, 1), (Count::Total, 5)]);
-        assert_eq!(prices("m").cost(&unknown), None, "three tokens that nobody named have no price");
+        assert_eq!(free.cost(&usage_of_call), r#"{"input":0,"output":0,"total":0}"#);
+    }
+
+    #[test]
+    fn reasoning_is_priced_once_and_what_only_the_total_tells_as_output() {
+        let table = ModelPrices { reasoning: Some(price("2")), ..prices("m") };
+        // 7 at 0.6 and 3 at 2 per million.
+        let reasoned = usage(&[(Count::Output, 10), (Count::Reasoning, 3)]);
+        assert_eq!(table.cost(&reasoned), r#"{"input":0,"output":0.0000102,"total":0.0000102}"#);
+        let more = usage(&[(Count::Output, 1), (Count::Reasoning, 3)]);
+        assert_eq!(table.cost(&more), r#"{"input":0,"output":0.000002,"total":0.000002}"#);
+        // 1 at 0.15, 4 at 0.6 per million.
+        let hidden = usage(&[(Count::Input, 1), (Count::Output, 1), (Count::Total, 5)]);
+        assert_eq!(prices("m").cost(&hidden), r#"{"input":0.00000015,"output":0.0000024,"total":0.00000255}"#);
     }
 
     #[test]
@@ -174,7 +188,7 @@ mod tests {
             cached: None,
             ..prices("*")
         };
-        let cost = most.cost(&usage(&[(Count::Input, u64::MAX), (Count::Output, u64::MAX)])).unwrap();
+        let cost = most.cost(&usage(&[(Count::Input, u64::MAX), (Count::Output, u64::MAX)]));
         assert!(serde_json::from_str::<serde_json::Value>(&cost).is_ok(), "{cost}");
     }
 

@@ -3,7 +3,8 @@
 //!
 //! Prefixes vary (`/v1`, `/api/v1`, `/openai/v1`, none) and are not looked at; `/healthcare/v1/chat/completions` is a
 //! chat, `/v1/chat/completions-log` is not. A pattern is the end of a path: `*` is a segment that names the model, `*:verb`
-//! one that names it before the verb, `_` any segment; a pattern that begins with `/` is a whole path.
+//! one that names it before the verb, `_` any segment; a pattern that begins with `/` is a whole path. A path that is one
+//! common word (`generate`, `responses`) is one of other services, too: a member of the body must tell.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -25,7 +26,7 @@ pub struct Route {
     customs: Vec<(Rc<Custom>, Option<String>)>,
     /// The model that the path names.
     pub model: Option<String>,
-    /// The path is one of several APIs' that are all of LLMs: one of these it is.
+    /// The path is one of several APIs' that are all of LLMs, and no common word: one of these it is.
     is_telling: bool,
 }
 
@@ -65,14 +66,17 @@ impl Skip {
     }
 }
 
+/// Whether a body has a member, where that can be told.
+pub type HasMember<'a> = &'a dyn Fn(&str) -> Option<bool>;
+
 /// What may tell APIs of one path from each other.
 pub struct Asked<'a> {
     /// The host, without its port; none where it is not known any more.
     pub host: Option<&'a str>,
     /// Whether the request has a header; none where that is not known any more.
     pub has_header: Option<&'a dyn Fn(&str) -> bool>,
-    /// Whether the request's body has a member; none while it has not come.
-    pub has_member: Option<&'a dyn Fn(&str) -> bool>,
+    /// Whether the request's body has a member, where that can be told; none while it has not come.
+    pub has_member: Option<HasMember<'a>>,
     /// The model, once it is known.
     pub model: Option<&'a str>,
 }
@@ -138,7 +142,7 @@ impl Asked<'_> {
     fn fits(&self, when: &When) -> Option<bool> {
         match when {
             When::Always => Some(true),
-            When::Member(name) => self.has_member.map(|has| has(name)),
+            When::Member(name) => self.has_member.and_then(|has| has(name)),
             When::Header(name) => Some(self.has_header.is_some_and(|has| has(name))),
             When::Host(end) => Some(self.host.is_some_and(|host| is_domain(host, end))),
             When::Model(part) => self.model.map(|model| model.contains(part)),
@@ -165,11 +169,15 @@ pub(super) fn is_domain(host: &str, domain: &str) -> bool {
 /// The reason for which the call is not traced.
 pub fn find(path: &[u8], ignore: &[String], customs: &[Rc<Custom>]) -> Result<Route, Skip> {
     let path = without_query(path);
-    if ignore.iter().any(|prefix| is_below(path, prefix.as_bytes())) {
+    let mut ignored = ignore.iter().map(String::as_bytes).filter(|prefix| is_below(path, prefix)).peekable();
+    let is_ignored = ignored.peek().is_some();
+    // A list of models, and what describes one, asks for nothing: another path below it may.
+    if is_ignored && !ignored.all(is_list_of_models) {
         return Err(Skip::IgnoredPath);
     }
+    let unknown = if is_ignored { Skip::IgnoredPath } else { Skip::NotAi };
     if path.first() != Some(&b'/') {
-        return Err(Skip::NotAi);
+        return Err(unknown);
     }
     let mut route = built_in(path);
     for custom in customs {
@@ -177,7 +185,11 @@ pub fn find(path: &[u8], ignore: &[String], customs: &[Rc<Custom>]) -> Result<Ro
             route.customs.push((Rc::clone(custom), model));
         }
     }
-    if route.candidates.is_empty() && route.customs.is_empty() { Err(Skip::NotAi) } else { Ok(route) }
+    if route.candidates.is_empty() && route.customs.is_empty() { Err(unknown) } else { Ok(route) }
+}
+
+fn is_list_of_models(prefix: &[u8]) -> bool {
+    segments(prefix).next_back() == Some(b"models")
 }
 
 /// The built-in APIs of the first pattern that fits.
@@ -196,7 +208,7 @@ fn built_in(path: &[u8]) -> Route {
             }
         }
     }
-    route.is_telling = route.candidates.len() > 1;
+    route.is_telling = route.candidates.len() > 1 && found.contains('/');
     route
 }
 
@@ -283,7 +295,17 @@ mod tests {
             ("/healthcare/v1/chat/completions", Ok("openai.chat")),
             ("/v1/completions", Ok("openai.completions")),
             ("/v1/embeddings", Ok("openai.embeddings")),
+            ("/v1/models", Err(Skip::IgnoredPath)),
             ("/v1/models/gpt-4", Err(Skip::IgnoredPath)),
+            ("/v1/models/meta/llama-3", Err(Skip::IgnoredPath)),
+            ("/v1/models/gemini-2.5-flash:generateContent", Ok("gemini.generateContent")),
+            ("/v1/models/gemini-2.5-flash%3AstreamGenerateContent?alt=sse", Ok("gemini.streamGenerateContent")),
+            ("/v1/models/gemini-2.5-flash:countTokens", Ok("gemini.countTokens")),
+            ("/v1/models/m:embedContent", Ok("gemini.embed")),
+            ("/v1/models/m:predict", Ok("vertex.predict")),
+            ("/v1/models/meta/llama-3-8b/predictions", Ok("replicate")),
+            ("/v1/models/m:unknown", Err(Skip::IgnoredPath)),
+            ("/status/models/m:generateContent", Err(Skip::IgnoredPath)),
             ("/health", Err(Skip::IgnoredPath)),
             ("/health/v1/chat/completions", Err(Skip::IgnoredPath)),
             ("/index.html", Err(Skip::NotAi)),
@@ -298,6 +320,41 @@ mod tests {
         ] {
             let found = find(path.as_bytes(), &ignore, &[]).map(|route| route.api().unwrap().family);
             assert_eq!(found, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_common_word_is_a_path_of_other_services_too() {
+        let family = |path: &str, member: Option<&str>| {
+            let mut route = find(path.as_bytes(), &[], &[]).unwrap();
+            let has = |name: &str| Some(member == Some(name));
+            let has: Option<HasMember<'_>> = if member.is_some() { Some(&has) } else { None };
+            route.narrow(&Asked { host: Some(""), has_header: Some(&|_| false), has_member: has, model: Some("") });
+            route.decide();
+            route.api().map(|api| api.family)
+        };
+        for (path, member, other, expected) in [
+            ("/generate", Some("prompt"), "report", Some("native.generate")),
+            ("/generate", Some("inputs"), "report", Some("native.generate")),
+            ("/generate_stream", Some("inputs"), "report", Some("native.generate_stream")),
+            ("/completion", Some("prompt"), "course", Some("llamacpp.completion")),
+            ("/infill", Some("input_prefix"), "form", Some("llamacpp.completion")),
+            ("/complete", Some("maximum_tokens"), "done", Some("alephalpha")),
+            ("/responses", Some("input"), "answers", Some("openai.responses")),
+            ("/moderations", Some("input"), "post", Some("openai.moderations")),
+            ("/rerank", Some("query"), "list", Some("cohere.v1.rerank")),
+            ("/api/v1/image/generate", Some("prompt"), "template", Some("venice.images")),
+        ] {
+            assert_eq!(family(path, member), expected, "{path}");
+            assert_eq!(family(path, Some(other)), None, "{path}");
+            assert_eq!(family(path, None), None, "{path}");
+        }
+        for (path, expected) in [
+            ("/v1/responses", "openai.responses"),
+            ("/v1/moderations", "openai.moderations"),
+            ("/v1/rerank", "cohere.v1.rerank"),
+        ] {
+            assert_eq!(family(path, None), Some(expected), "{path}: a body that could not be read");
         }
     }
 

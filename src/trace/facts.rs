@@ -51,6 +51,10 @@ pub struct Facts {
     pub host_details: Option<String>,
     /// The answer was a stream.
     pub stream: bool,
+    /// The answer has no body, and should have one.
+    pub empty: bool,
+    /// The answer is the gateway's own, and no provider's.
+    pub by_gateway: bool,
     /// What the answer said.
     pub answer: Answer,
 }

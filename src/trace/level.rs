@@ -96,7 +96,9 @@ const GATEWAY_ANSWERED: &str = "the gateway answered itself: its upstream refuse
 fn judge(facts: &Facts) -> (Level, Option<String>) {
     let answer = &facts.answer;
     if let Some(status) = facts.status.filter(|status| *status >= 400) {
-        let detail = answer.error.as_ref().map(describe).or_else(|| facts.host_details.clone());
+        let by_gateway = facts.host_details.as_ref().filter(|_| facts.by_gateway);
+        let by_gateway = by_gateway.map(|details| format!("by the gateway: {details}"));
+        let detail = by_gateway.or_else(|| answer.error.as_ref().map(describe)).or_else(|| facts.host_details.clone());
         let message = detail.map_or_else(|| status.to_string(), |detail| format!("{status} {detail}"));
         return (Level::Error, Some(message));
     }
@@ -133,6 +135,9 @@ fn judge_answer(facts: &Facts) -> (Level, Option<String>) {
     }
     if is_one_of(reason, &WITHHELD_REASONS) {
         return (Level::Warning, Some(format!("answer withheld: {reason}")));
+    }
+    if facts.empty {
+        return (Level::Warning, Some("the answer has no body".to_owned()));
     }
     if facts.answer.unfinished {
         let what = if facts.stream { "stream ended without [DONE] or finish_reason" } else { "answer cut" };
@@ -203,5 +208,15 @@ mod tests {
         ] {
             assert_eq!(verdict(status, ending, answer), (level, message.to_owned()), "{status:?} {ending:?}");
         }
+        let refused = Facts {
+            status: Some(503),
+            by_gateway: true,
+            host_details: Some("no_healthy_upstream".to_owned()),
+            answer: error(),
+            ..Facts::default()
+        };
+        assert_eq!(Verdict::of(&refused).message.as_deref(), Some("503 by the gateway: no_healthy_upstream"));
+        let empty = Facts { status: Some(200), empty: true, ..Facts::default() };
+        assert_eq!(Verdict::of(&empty).message.as_deref(), Some("the answer has no body"));
     }
 }

@@ -46,14 +46,16 @@ pub struct Observation<'a> {
     pub parent: Option<SpanId>,
     /// The parent is not in Langfuse, as far as is known: the observation stands for the application there.
     pub is_app_root: bool,
+    /// It is certain that the parent is not: the trace is the observation's, and shows its input and output.
+    pub is_trace_root: bool,
     /// W3C `tracestate`; empty = none.
     pub trace_state: &'a str,
     /// Langfuse's observation type, lower case.
     pub kind: &'static str,
     /// Observation name.
     pub name: &'a str,
-    /// Trace name.
-    pub trace_name: Cow<'a, str>,
+    /// Trace name; none where the trace is the application's, and nobody named it in the call.
+    pub trace_name: Option<Cow<'a, str>>,
     /// Start, first content (streams only), end.
     pub times: Times,
     /// Level and status message.
@@ -88,7 +90,7 @@ pub struct Observation<'a> {
     /// Facts of the trace and what the caller said of it.
     pub trace_metadata: Vec<(Cow<'a, str>, MetadataValue<'a>)>,
     /// Facts of the one observation.
-    pub metadata: Vec<(&'static str, MetadataValue<'a>)>,
+    pub metadata: Vec<(Cow<'a, str>, MetadataValue<'a>)>,
 }
 
 impl Observation<'_> {

@@ -48,7 +48,7 @@ fn rows(span: &Span) -> Vec<(String, String)> {
             rows.push((label.to_owned(), text));
         }
     };
-    row("status", compact(span.text("langfuse.observation.status_message").unwrap_or_default()));
+    row("status", compact(span.message().unwrap_or_default()));
     row("who", compact(&who(span)));
     for (label, text) in messages(&span.input()) {
         row(&label, text);

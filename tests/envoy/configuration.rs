@@ -84,7 +84,6 @@ async fn strings_stand_for_booleans_and_numbers_and_labels_are_on_every_span() {
         [("usage", json!({"input": 5, "output": 2, "total": 7})), ("cost", Value::Null), ("tags", json!(["a", "b"]))];
     let span = rig.take_span().await;
     wrong.extend(unwanted("usage", &span, &stated));
-    assert_eq!(span.resource["deployment.environment.name"], "staging-1");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     rig.wait_for_counter("calls_skipped_reason=ignored_path", 3).await;
 }

@@ -20,6 +20,7 @@ mod context;
 #[path = "../support/expectation.rs"]
 mod expectation;
 mod export;
+mod gateway;
 mod load;
 #[path = "../support/replay.rs"]
 mod replay;

@@ -158,7 +158,7 @@ pub fn reading(span: &Span, name: &str) -> Value {
         "name" => json!(span.name),
         "trace" => text(span.text("langfuse.trace.name")),
         "level" => json!(span.level()),
-        "message" => text(span.text("langfuse.observation.status_message")),
+        "message" => text(span.message()),
         "model" => text(span.model()),
         "input" => span.input(),
         "output" => span.output(),

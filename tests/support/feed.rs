@@ -112,7 +112,7 @@ impl<'a> Exchange<'a> {
 
     /// The span as Langfuse reads it, with no rule broken.
     pub fn span(&self, settings: &str) -> Span {
-        let resource = Resource { service_name: "test", environment: "production" };
+        let resource = Resource { service_name: "test" };
         let batch = encode_batch(resource, &[self.span_bytes(settings)]);
         let (mut spans, violations) = read_batch(&batch).expect("valid protobuf");
         assert!(violations.is_empty(), "{violations:#?}");

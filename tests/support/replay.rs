@@ -27,6 +27,9 @@ pub const TIMES: &[&str] = &[
     "langfuse.trace.metadata.total_duration_ms",
     "langfuse.trace.metadata.time_per_token_ms",
     "langfuse.trace.metadata.throughput_tokens_per_second",
+    "langfuse.observation.metadata.total_duration_ms",
+    "langfuse.observation.metadata.time_per_token_ms",
+    "langfuse.observation.metadata.throughput_tokens_per_second",
 ];
 
 /// One span for each cassette, replayed on `host`; bytes must pass unchanged, and the host have no reason to complain.

@@ -8,7 +8,8 @@
 //! Replaced are strings that are a data URI with base64 (RFC 2397 <https://www.rfc-editor.org/rfc/rfc2397>) of at least
 //! [`URI_MIN`] bytes, under any name, and strings of at least [`BARE_MIN`] bytes that begin with so many characters of
 //! base64, under a name that carries media in an LLM API (`names.rs`). Everything else passes byte for byte, and so does
-//! text that is not JSON, or deeper than 128 levels from there on.
+//! text that is not JSON, or deeper than 128 levels from there on. Opaque signatures and encrypted reasoning of that length
+//! are replaced, too; of the address of media its query is dropped, which may be a key to it.
 //!
 //! At most [`BARE_MIN`] bytes are held back. What turns out not to be base64 behind them is lost, and the placeholder
 //! says `"invalid":true` of the bytes before it; one whose string the body's end has cut says `"cut":true` and has no
@@ -65,6 +66,10 @@ enum Stage {
     Judging,
     /// In a string that is replaced.
     Media(Box<Replaced>),
+    /// In the address of media: it passes up to its query.
+    Url { is_escaped: bool },
+    /// In the query, which is dropped.
+    Query { is_escaped: bool },
     /// Everything passes.
     Transparent,
 }
@@ -132,7 +137,7 @@ impl MediaFilter {
                     if matches!(self.stage, Stage::Judging) {
                         // From its quote on; it is handed out, unless it is media.
                         at = self.judge_in_place(bytes, passed, at, on_bytes);
-                        passed = if matches!(self.stage, Stage::Text { .. }) { passed } else { at };
+                        passed = if matches!(self.stage, Stage::Text { .. } | Stage::Url { .. }) { passed } else { at };
                     }
                 }
                 Stage::Text { .. } => at += self.text(rest),
@@ -143,6 +148,20 @@ impl MediaFilter {
                 Stage::Media(_) => {
                     at += self.media(rest, on_bytes);
                     passed = at;
+                }
+                Stage::Url { .. } => {
+                    at += self.url(rest);
+                    if matches!(self.stage, Stage::Query { .. }) {
+                        hand_out(bytes.get(passed..at).unwrap_or_default(), on_bytes);
+                        passed = at;
+                    }
+                }
+                Stage::Query { is_escaped } => {
+                    let end = string_end(rest, is_escaped);
+                    at += end.unwrap_or(rest.len());
+                    // The quote passes.
+                    passed = if end.is_some() { at - 1 } else { at };
+                    self.stage = if end.is_some() { Stage::Between } else { continue };
                 }
             }
         }
@@ -207,6 +226,10 @@ impl MediaFilter {
             return 1;
         }
         let class = self.value_class();
+        if class == Class::Url && self.is_address_of_media() && next.is_some_and(|byte| !b"dD\\".contains(byte)) {
+            self.stage = Stage::Url { is_escaped: false };
+            return 1;
+        }
         let may_be_media =
             matches!(class, Class::Media | Class::Data) || next.is_none_or(|byte| b"dD\\".contains(byte));
         if may_be_media {
@@ -250,6 +273,46 @@ impl MediaFilter {
         }
     }
 
+    /// The object tells that it has media: by its name, or by what stands in it.
+    fn is_address_of_media(&self) -> bool {
+        self.levels.is_under(Class::Media) || self.hint().is_some()
+    }
+
+    /// A string that is no media: under a name of media it may be an address.
+    fn begin_text(&mut self, text: &[u8]) {
+        let what = self.value_class();
+        let is_url = match what {
+            Class::Media => text.starts_with(b"http:") || text.starts_with(b"https:"),
+            Class::Url => self.is_address_of_media(),
+            _ => false,
+        };
+        let is_escaped = false;
+        self.stage = if is_url { Stage::Url { is_escaped } } else { Stage::Text { what, is_escaped } };
+    }
+
+    /// In an address: says how many of `bytes` pass, up to its query or with its quote.
+    fn url(&mut self, bytes: &[u8]) -> usize {
+        let Stage::Url { is_escaped } = &mut self.stage else { return 0 };
+        let mut at = usize::from(std::mem::take(is_escaped));
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some(stop) = memchr::memchr3(b'?', b'"', b'\\', rest) else { break };
+            at += stop;
+            match rest.get(stop) {
+                Some(b'"') => {
+                    self.stage = Stage::Between;
+                    return at + 1;
+                }
+                Some(b'?') => {
+                    self.stage = Stage::Query { is_escaped: false };
+                    return at;
+                }
+                _ => at += 2,
+            }
+        }
+        *is_escaped = at > bytes.len();
+        bytes.len()
+    }
+
     /// What bare base64 needs here to be media.
     fn bare(&self) -> Bare {
         match self.value_class() {
@@ -272,7 +335,7 @@ impl MediaFilter {
         let text = string.get(1..).unwrap_or_default();
         match judge(text.get(..BARE_MIN.min(text.len())).unwrap_or_default(), self.bare()) {
             Verdict::Text => {
-                self.stage = Stage::Text { what: self.value_class(), is_escaped: false };
+                self.begin_text(text);
                 at + 1
             }
             Verdict::More => {
@@ -305,8 +368,8 @@ impl MediaFilter {
                 skip + self.media(text.get(skip..).unwrap_or_default(), on_bytes)
             }
             _ => {
-                self.stage = Stage::Text { what: self.value_class(), is_escaped: false };
-                let done = self.text(text);
+                self.begin_text(text);
+                let done = if matches!(self.stage, Stage::Url { .. }) { self.url(text) } else { self.text(text) };
                 hand_out(quote, on_bytes);
                 hand_out(text.get(..done).unwrap_or_default(), on_bytes);
                 done
@@ -336,6 +399,14 @@ impl MediaFilter {
         }
         end
     }
+}
+
+/// What is told of media that are this base64.
+pub(crate) fn describe_base64(text: &str) -> String {
+    let mut hashing = HashBudget::new();
+    let mut media = Replaced::new(None, None);
+    media.take(text.as_bytes(), &mut hashing);
+    media.placeholder(false, &mut hashing)
 }
 
 fn hand_out(bytes: &[u8], on_bytes: &mut dyn FnMut(&[u8])) {
@@ -395,6 +466,63 @@ mod tests {
         assert_eq!(tree(&json.to_string()), expected);
         let names = json!({uri("image/png", &long(PNG)): 1});
         assert_eq!(tree(&names.to_string()), names);
+    }
+
+    #[test]
+    fn signatures_and_encrypted_reasoning_are_replaced_too() {
+        let raw = long(b"raw");
+        let opaque = STANDARD.encode(&raw);
+        for (text, pointer) in [
+            (format!(r#"{{"text":"a","thoughtSignature":"{opaque}"}}"#), "/thoughtSignature"),
+            (format!(r#"{{"type":"thinking","thinking":"","signature":"{opaque}"}}"#), "/signature"),
+            (format!(r#"{{"type":"redacted_thinking","data":"{opaque}"}}"#), "/data"),
+            (format!(r#"{{"type":"reasoning.encrypted","data":"{opaque}"}}"#), "/data"),
+            (format!(r#"{{"type":"reasoning","encrypted_content":"{opaque}"}}"#), "/encrypted_content"),
+            (
+                format!(r#"{{"reasoningContent":{{"redactedContent":"{opaque}"}}}}"#),
+                "/reasoningContent/redactedContent",
+            ),
+        ] {
+            assert_eq!(tree(&text).pointer(pointer), Some(&placeholder("application/octet-stream", &raw)), "{text}");
+        }
+        let short = r#"{"thoughtSignature":"c2hvcnQ=","signature":"f(x: int) -> int"}"#;
+        assert_eq!(tree(short), serde_json::from_str::<Value>(short).unwrap());
+    }
+
+    #[test]
+    fn addresses_of_media_lose_their_queries() {
+        for (text, expected) in [
+            (
+                r#"{"type":"image_url","image_url":{"url":"https://x/a.png?sig=s&e=1","detail":"low"}}"#,
+                r#"{"type":"image_url","image_url":{"url":"https://x/a.png","detail":"low"}}"#,
+            ),
+            (
+                r#"{"type":"input_image","image_url":"https://x/a?s=\"t"}"#,
+                r#"{"type":"input_image","image_url":"https://x/a"}"#,
+            ),
+            (r#"{"image_url":"https:\/\/x\/a?s"}"#, r#"{"image_url":"https:\/\/x\/a"}"#),
+            (r#"{"source":{"type":"url","url":"https://x/a?s"}}"#, r#"{"source":{"type":"url","url":"https://x/a"}}"#),
+            (
+                r#"{"fileData":{"mimeType":"a/b","fileUri":"https://x/a?s","y":"?"}}"#,
+                r#"{"fileData":{"mimeType":"a/b","fileUri":"https://x/a","y":"?"}}"#,
+            ),
+            (
+                r#"{"type":"input_file","file_url":"https://x/a?s"}"#,
+                r#"{"type":"input_file","file_url":"https://x/a"}"#,
+            ),
+            (
+                r#"{"video_url":{"url":"https://x/a"},"images":["http://x/b?s","?"]}"#,
+                r#"{"video_url":{"url":"https://x/a"},"images":["http://x/b","?"]}"#,
+            ),
+            // No media: what a tool searched for, what a user asks.
+            (
+                r#"{"url":"https://x/a?q=1","document":"why?","text":"https://x/a?b"}"#,
+                r#"{"url":"https://x/a?q=1","document":"why?","text":"https://x/a?b"}"#,
+            ),
+        ] {
+            assert_eq!(tree(text), serde_json::from_str::<Value>(expected).unwrap(), "{text}");
+            assert_eq!(String::from_utf8(filtered(&[text.as_bytes()])).unwrap(), expected);
+        }
     }
 
     #[test]
@@ -461,9 +589,8 @@ mod tests {
         let image = STANDARD.encode(long(PNG));
         for json in [
             format!(r#"{{"data":[{{"embedding":"{image}"}}]}}"#),
-            format!(r#"{{"content":"{image}","text":"{image}","arguments":"{image}","signature":"{image}"}}"#),
-            format!(r#"{{"reasoning_details":[{{"type":"reasoning.encrypted","data":"{text}"}}]}}"#),
-            format!(r#"{{"type":"redacted_thinking","data":"{text}","format":"openai-responses-v1"}}"#),
+            format!(r#"{{"content":"{image}","text":"{image}","arguments":"{image}"}}"#),
+            format!(r#"{{"type":"thinking","data":"{text}"}}"#),
             format!(r#"{{"bytes":"{text}","result":"{text}"}}"#),
             format!(r#"{{"image":"{}"}}"#, image.get(..BARE_MIN - 1).unwrap()),
             format!(

@@ -16,6 +16,8 @@ const NAME_MAX: usize = 1000;
 /// whole batch along.
 const DEPTH_MAX: usize = 100;
 
+const IS_APP_ROOT: &str = "langfuse.internal.is_app_root";
+const IS_TRACE_ROOT: &str = "langfuse.internal.as_root";
 const TRACE_METADATA: &str = "langfuse.trace.metadata.";
 const OBSERVATION_METADATA: &str = "langfuse.observation.metadata.";
 
@@ -69,7 +71,10 @@ impl EventType {
 /// application's trace brings none for the trace: it would overwrite the application's. `content_on_trace` writes input
 /// and output on the trace too, where Langfuse v2 and v3 show them.
 pub(super) fn write_events(out: &mut String, span: &Span<'_>, dialect: Dialect, content_on_trace: bool) {
-    let brings_trace = span.parent.is_none() || span.get("langfuse.internal.is_app_root") == Some(&Value::Bool(true));
+    let is = |key| span.get(key) == Some(&Value::Bool(true));
+    let brings_trace = span.parent.is_none() || is(IS_APP_ROOT);
+    // Whose parent may be in Langfuse brings a trace that may be there already: what it has is not overwritten.
+    let content_on_trace = content_on_trace && (span.parent.is_none() || is(IS_TRACE_ROOT));
     if brings_trace {
         write_event(out, span, ("trace-create", TRACE_EVENT), span.start, |body| {
             trace_body(body, span, content_on_trace);
@@ -123,7 +128,8 @@ fn observation_body(body: &mut Object<'_>, span: &Span<'_>, fields: Body, is_chi
     body.optional("environment", span.text("langfuse.environment"));
     body.optional("version", span.text("langfuse.version"));
     body.text("level", level(span));
-    body.optional("statusMessage", span.text("langfuse.observation.status_message"));
+    let message = span.text("langfuse.observation.status_message").or(span.failure.filter(|said| !said.is_empty()));
+    body.optional("statusMessage", message);
     if fields == Body::Generation {
         model::write(body, span);
     }
@@ -138,7 +144,7 @@ fn observation_body(body: &mut Object<'_>, span: &Span<'_>, fields: Body, is_chi
 fn level(span: &Span<'_>) -> &'static str {
     let said = span.text("langfuse.observation.level").unwrap_or_default();
     let known = ["DEBUG", "DEFAULT", "WARNING", "ERROR"].into_iter().find(|level| *level == said);
-    known.unwrap_or(if span.failed { "ERROR" } else { "DEFAULT" })
+    known.unwrap_or(if span.failure.is_some() { "ERROR" } else { "DEFAULT" })
 }
 
 fn input_and_output(body: &mut Object<'_>, span: &Span<'_>) {

@@ -103,10 +103,11 @@ mod tests {
             span_id: SpanId([0xb7; 8]),
             parent: None,
             is_app_root: false,
+            is_trace_root: false,
             trace_state: "",
             kind: "generation",
             name: "chat_completion",
-            trace_name: Cow::Borrowed("/v1/chat/completions"),
+            trace_name: Some(Cow::Borrowed("/v1/chat/completions")),
             times: Times { start: START, first_content: Some(START + 400_000_000), end: START + 1_250_000_000 },
             verdict: Verdict { level: Level::Warning, message: Some("stream cut".to_owned()) },
             model: Some("gpt-4o-mini"),
@@ -127,7 +128,7 @@ mod tests {
                 ("status_code".into(), MetadataValue::Int(-1)),
                 ("total_duration_ms".into(), MetadataValue::Float(1250.5)),
             ],
-            metadata: vec![("stream_complete", MetadataValue::Bool(true)), ("note", "a \"b\"".into())],
+            metadata: vec![("stream_complete".into(), MetadataValue::Bool(true)), ("note".into(), "a \"b\"".into())],
         };
         change(&mut observation);
         encode_span(&observation)
@@ -301,7 +302,7 @@ mod tests {
                 observation.input = Some(Cow::Owned(text.clone()));
                 observation.parameters = Some(text.clone());
                 observation.usage_details = Some(text.clone());
-                observation.trace_name = Cow::Owned(text.clone());
+                observation.trace_name = Some(Cow::Owned(text.clone()));
                 observation.trace_metadata.push((Cow::Owned(key.clone()), text.clone().into()));
             })];
             let event = &events(&spans)[0]["body"];

@@ -28,8 +28,8 @@ pub(super) struct Span<'a> {
     pub start: u64,
     /// Nanoseconds since 1970.
     pub end: u64,
-    /// The OTLP status is an error.
-    pub failed: bool,
+    /// The OTLP status is an error: its message.
+    pub failure: Option<&'a str>,
     pub attributes: Vec<(&'a str, Value<'a>)>,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Span<'a> {
                 (7, Wire::Fixed64(time)) => span.start = time,
                 (8, Wire::Fixed64(time)) => span.end = time,
                 (9, Wire::Bytes(attribute)) => span.attributes.extend(key_value(attribute)?),
-                (15, Wire::Bytes(status)) => span.failed = is_error(status)?,
+                (15, Wire::Bytes(status)) => span.failure = failure(status)?,
                 _ => {}
             }
         }
@@ -120,16 +120,18 @@ fn texts(bytes: &[u8]) -> Result<Vec<&str>, Malformed> {
     Ok(texts)
 }
 
-/// `Status`: code 2 is an error.
-fn is_error(bytes: &[u8]) -> Result<bool, Malformed> {
-    let mut code = 0;
+/// `Status`: code 2 is an error; then its message.
+fn failure(bytes: &[u8]) -> Result<Option<&str>, Malformed> {
+    let (mut code, mut message) = (0, "");
     let mut fields = Fields(bytes);
     while let Some(field) = fields.next()? {
-        if let (3, Wire::Varint(number)) = field {
-            code = number;
+        match field {
+            (2, Wire::Bytes(said)) => message = text(said)?,
+            (3, Wire::Varint(number)) => code = number,
+            _ => {}
         }
     }
-    Ok(code == 2)
+    Ok((code == 2).then_some(message))
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Malformed> {
@@ -202,7 +204,7 @@ mod tests {
         let bytes = full_span();
         let span = Span::read(&bytes).unwrap();
         assert_eq!((span.trace_id, span.span_id, span.parent), ([0x0a; 16], [0xb7; 8], None));
-        assert_eq!((span.name, span.failed), ("chat_completion", false));
+        assert_eq!((span.name, span.failure), ("chat_completion", None));
         assert_eq!((span.start, span.end), (1_795_318_664_000_000_000, 1_795_318_665_250_000_000));
         assert_eq!(span.text("user.id"), Some("user-1"));
         assert_eq!(span.get("langfuse.trace.tags"), Some(&Value::Texts(vec!["gateway", "kong"])));

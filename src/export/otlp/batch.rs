@@ -8,10 +8,8 @@ use super::protobuf::{begin, bytes, field_len, varint_len};
 /// What sent the spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resource<'a> {
-    /// `service.name`: the gateway.
+    /// `service.name`: the gateway. (The environment is each span's own: a batch may hold spans of several.)
     pub service_name: &'a str,
-    /// `deployment.environment.name`.
-    pub environment: &'a str,
 }
 
 const SCOPE_NAME: &str = env!("CARGO_PKG_NAME");
@@ -24,13 +22,11 @@ pub fn encode_batch(resource: Resource<'_>, spans: &[Vec<u8>]) -> Vec<u8> {
         return Vec::new();
     }
     let mut head = Vec::new();
-    let attributes = [("service.name", resource.service_name), ("deployment.environment.name", resource.environment)];
-    for (key, value) in attributes {
-        begin(&mut head, 1, field_len(key.len()) + field_len(field_len(value.len())));
-        bytes(&mut head, 1, key.as_bytes());
-        begin(&mut head, 2, field_len(value.len()));
-        bytes(&mut head, 1, value.as_bytes());
-    }
+    let (key, value) = ("service.name", resource.service_name);
+    begin(&mut head, 1, field_len(key.len()) + field_len(field_len(value.len())));
+    bytes(&mut head, 1, key.as_bytes());
+    begin(&mut head, 2, field_len(value.len()));
+    bytes(&mut head, 1, value.as_bytes());
     let scope = field_len(SCOPE_NAME.len()) + field_len(SCOPE_VERSION.len());
     let scope_spans = field_len(scope) + spans.iter().map(|span| field_len(span.len())).sum::<usize>();
     let resource_spans = field_len(head.len()) + field_len(scope_spans);

@@ -41,7 +41,9 @@ pub fn encode_span(observation: &Observation<'_>) -> Vec<u8> {
 fn observation_attributes(out: &mut Vec<u8>, observation: &Observation<'_>) {
     attribute(out, "langfuse.observation.type", observation.kind);
     let first_content = observation.times.first_content.map(iso);
-    let level = (observation.verdict.level != Level::Default).then(|| observation.verdict.level.name());
+    // Of an error, the span's status says both.
+    let level = Some(observation.verdict.level).filter(|level| *level == Level::Warning).map(Level::name);
+    let message = observation.verdict.message.as_deref().filter(|_| !observation.is_error());
     let optional = [
         ("langfuse.observation.model.name", observation.model),
         ("langfuse.observation.model.parameters", observation.parameters.as_deref()),
@@ -51,7 +53,7 @@ fn observation_attributes(out: &mut Vec<u8>, observation: &Observation<'_>) {
         ("langfuse.observation.cost_details", observation.cost_details.as_deref()),
         ("langfuse.observation.completion_start_time", first_content.as_deref()),
         ("langfuse.observation.level", level),
-        ("langfuse.observation.status_message", observation.verdict.message.as_deref()),
+        ("langfuse.observation.status_message", message),
     ];
     optional.into_iter().for_each(|(key, value)| value.into_iter().for_each(|value| attribute(out, key, value)));
     // Langfuse links prompts to generations alone.
@@ -62,17 +64,19 @@ fn observation_attributes(out: &mut Vec<u8>, observation: &Observation<'_>) {
 }
 
 fn trace_attributes(out: &mut Vec<u8>, observation: &Observation<'_>) {
-    attribute(out, "langfuse.trace.name", &observation.trace_name);
     attribute(out, "langfuse.environment", observation.environment);
     let optional = [
+        ("langfuse.trace.name", observation.trace_name.as_deref()),
         ("user.id", observation.user),
         ("session.id", observation.session),
         ("langfuse.release", observation.release),
         ("langfuse.version", observation.version),
     ];
     optional.into_iter().for_each(|(key, value)| value.into_iter().for_each(|value| attribute(out, key, value)));
-    if observation.is_app_root {
-        metadata(out, "langfuse.internal.", "is_app_root", &MetadataValue::Bool(true));
+    for (key, is_so) in [("is_app_root", observation.is_app_root), ("as_root", observation.is_trace_root)] {
+        if is_so {
+            metadata(out, "langfuse.internal.", key, &MetadataValue::Bool(true));
+        }
     }
     if !observation.tags.is_empty() {
         tags(out, &observation.tags);
@@ -135,7 +139,7 @@ fn tags(out: &mut Vec<u8>, tags: &[&str]) {
     }
 }
 
-/// `Status` (field 15): message 2, code 3.
+/// `Status` (field 15): message 2, code 3. Langfuse reads level and status message from it.
 fn status(out: &mut Vec<u8>, observation: &Observation<'_>) {
     if !observation.is_error() {
         return;

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use super::room::Room;
-use crate::json::{ObjectWriter, Value, write_string};
+use crate::json::{Object, ObjectWriter, Value, write_string};
 
+/// Media of one choice that are told of.
+const MEDIA_MAX: usize = 64;
 /// Tool calls of one choice that are kept.
 const TOOL_CALLS_MAX: usize = 128;
 
@@ -52,6 +54,8 @@ pub(super) struct Choice {
     refusal: String,
     transcript: String,
     audio_id: String,
+    /// What is told of media.
+    media: Vec<String>,
     calls: Vec<ToolCall>,
     function: Option<ToolCall>,
     /// The message as it was sent, in place of all that.
@@ -85,9 +89,15 @@ impl Choice {
         self.text.as_ref().map_or(0, String::len)
     }
 
-    /// Tells that there is text, if an empty one.
-    pub(super) fn begin_text(&mut self) {
-        self.text.get_or_insert_default();
+    /// Tells of media that came, and how.
+    pub(super) fn add_media(&mut self, told: &str, room: &mut Room) {
+        if self.media.len() >= MEDIA_MAX {
+            room.cut = true;
+            return;
+        }
+        let mut kept = String::new();
+        room.append(&mut kept, told);
+        self.media.push(kept);
     }
 
     /// Separates what was reasoned so far from what follows.
@@ -111,10 +121,18 @@ impl Choice {
         set(&mut self.audio_id, id, room)
     }
 
-    /// The number of the tool call with that key, begun where it is new; none where there are too many.
-    pub(super) fn call(&mut self, key: CallKey<'_>, room: &mut Room) -> Option<usize> {
+    /// The number of the tool call with that key, begun where it is new; none where there are too many. Of an index, a piece
+    /// that brings another id and a name begins another call (Gemini's OpenAI endpoint counts none of them); one that brings
+    /// another id alone goes on with the last: some servers make an id for each piece.
+    pub(super) fn call(&mut self, key: CallKey<'_>, id: &str, name: &str, room: &mut Room) -> Option<usize> {
         let known = match key {
-            CallKey::Index(index) => self.calls.iter().position(|call| call.index == Some(index)),
+            CallKey::Index(index) => {
+                let has_index = |call: &ToolCall| call.index == Some(index);
+                let last = self.calls.iter().rposition(has_index);
+                let goes_on = |call: &ToolCall| id.is_empty() || name.is_empty() || call.id.is_empty();
+                let same = self.calls.iter().position(|call| has_index(call) && !id.is_empty() && call.id == id);
+                same.or(last.filter(|at| self.calls.get(*at).is_some_and(goes_on)))
+            }
             CallKey::Id(id) => self.calls.iter().position(|call| call.id == id),
             CallKey::Last => self.calls.len().checked_sub(1),
             CallKey::New => None,
@@ -129,6 +147,11 @@ impl Choice {
         let index = if let CallKey::Index(index) = key { Some(index) } else { None };
         self.calls.push(ToolCall { index, ..ToolCall::default() });
         Some(self.calls.len() - 1)
+    }
+
+    /// How many tool calls there are.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.len()
     }
 
     /// Id and name of a tool call, each where it is not known yet; true where one was not.
@@ -172,7 +195,8 @@ impl Choice {
         let calls: usize = calls.map(|call| call.id.len() + call.name.len() + call.arguments.len()).sum();
         let texts = [&self.role, &self.reasoning, &self.refusal, &self.transcript, &self.audio_id];
         let texts: usize = texts.iter().map(|text| text.len()).sum();
-        texts + calls + self.text_len() + self.message.as_ref().map_or(0, String::len)
+        let media: usize = self.media.iter().map(String::len).sum();
+        texts + media + calls + self.text_len() + self.message.as_ref().map_or(0, String::len)
     }
 
     /// Nothing has arrived of it.
@@ -198,6 +222,7 @@ impl Choice {
         let mut message = ObjectWriter::default();
         message.string("role", if self.role.is_empty() { "assistant" } else { &self.role });
         match &self.text {
+            _ if !self.media.is_empty() => message.raw("content", &self.parts_json()),
             Some(text) if !(text.is_empty() && self.has_calls()) => message.string("content", text),
             _ => message.raw("content", "null"),
         };
@@ -219,6 +244,26 @@ impl Choice {
             message.raw("audio", &audio.finish());
         }
         message.finish()
+    }
+
+    /// Content that is more than text: the text, and a text part for each piece of media, which says so.
+    fn parts_json(&self) -> String {
+        let text = self.text.as_deref().filter(|text| !text.is_empty()).map(|text| (text, false));
+        let mut parts = String::from("[");
+        for (text, is_media) in text.into_iter().chain(self.media.iter().map(|told| (told.as_str(), true))) {
+            if parts.len() > 1 {
+                parts.push(',');
+            }
+            let mut part = Object::open(&mut parts);
+            part.text("type", "text");
+            part.text("text", text);
+            if is_media {
+                part.raw("placeholder", "true");
+            }
+            part.close();
+        }
+        parts.push(']');
+        parts
     }
 
     fn has_calls(&self) -> bool {

@@ -7,6 +7,8 @@ use super::room::Room;
 use super::template::Target;
 use super::{CHOICES_MAX, Collector, REASON_MAX};
 use crate::json::Value;
+use crate::provider::api::Api;
+use crate::provider::media;
 
 impl Collector {
     /// A piece of the text of a choice.
@@ -32,10 +34,11 @@ impl Collector {
         });
     }
 
-    /// Content came that is not kept: an image, for one.
-    pub fn unkept(&mut self, choice: u64) {
-        self.change(choice, |choice, _| {
-            choice.begin_text();
+    /// Content came whose bytes are not kept: an image, audio. `data` is base64, or what stands in its place.
+    pub fn media(&mut self, choice: u64, data: Value<'_>, mime: Value<'_>) {
+        let told = if self.is_cut_off(data) { None } else { media::described(data, mime) };
+        self.change(choice, |choice, room| {
+            choice.add_media(told.as_deref().unwrap_or("[media, not kept]"), room);
             true
         });
         self.effects.content = true;
@@ -95,10 +98,15 @@ impl Collector {
         let Some(at) = self.choice(choice) else { return };
         let (id, name) = (id.text().unwrap_or_default(), name.text().unwrap_or_default());
         let Some(found) = self.choices.get_mut(at) else { return };
-        let Some(call) = found.call(key, &mut self.room) else {
+        let calls = found.calls();
+        let Some(call) = found.call(key, &id, &name, &mut self.room) else {
             self.effects.content = true;
             return;
         };
+        if found.calls() > calls {
+            // What was the last call of its index no longer is.
+            self.template.forget();
+        }
         let named = found.name_call(call, &id, &name, &mut self.room);
         self.effects.changes += u32::from(named);
         self.effects.content |= !name.is_empty();
@@ -109,7 +117,7 @@ impl Collector {
     pub fn tool_arguments(&mut self, choice: u64, key: CallKey<'_>, whole: Value<'_>) {
         let Some(at) = self.choice(choice) else { return };
         let Some(found) = self.choices.get_mut(at) else { return };
-        let Some(call) = found.call(key, &mut self.room) else { return };
+        let Some(call) = found.call(key, "", "", &mut self.room) else { return };
         if arguments(whole).len() >= found.arguments_len(call) {
             found.clear_arguments(call, &mut self.room);
             self.append_arguments(Target { choice: at, slot: Slot::Arguments(call) }, whole);
@@ -158,6 +166,12 @@ impl Collector {
             choice.set_message(message, room);
             true
         });
+    }
+
+    /// The answer tells that the call was of this API.
+    pub fn is_of(&mut self, api: &'static Api) {
+        self.effects.changes += 1;
+        self.api = api;
     }
 
     /// Output that is no content, but tells of it: how many vectors there are. JSON text.

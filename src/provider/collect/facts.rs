@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use super::{Collector, NAME_MAX, REASON_MAX};
 use crate::json::Value;
 use crate::provider::ProviderError;
-use crate::provider::count::{Count, Counts};
+use crate::provider::count::{Count, Counts, told_iterations};
+
+/// Longest list of iterations that is kept, bytes.
+const ITERATIONS_MAX: usize = 8 * 1024;
 
 impl Collector {
     /// The id of the answer: a text, or (AI21) a number.
@@ -30,6 +33,10 @@ impl Collector {
             self.counts = counts;
             self.effects.changes += 1;
         }
+        if let Some(iterations) = told_iterations(usage, rules).filter(|json| json.len() <= ITERATIONS_MAX) {
+            self.iterations = Some(iterations.to_owned());
+        }
+        rules.billed_at.iter().for_each(|(parameter, path)| self.billed_at(parameter, usage.at(path)));
         let costs = rules.cost.iter().map(|path| usage.at(path));
         self.cost(costs.into_iter().find(|cost| cost.amount().is_some()).unwrap_or_default());
     }
@@ -40,6 +47,19 @@ impl Collector {
             self.cost = Some(crate::trace::truncate(cost, REASON_MAX).to_owned());
             self.effects.changes += 1;
         }
+    }
+
+    /// The tier or speed at which the provider bills the call, by the name of the parameter that asks for one; the last word
+    /// counts. `auto` is what was asked for: it is not decided yet.
+    pub fn billed_at(&mut self, parameter: &'static str, value: Value<'_>) {
+        let Some(word) = value.non_empty().filter(|word| word != "auto" && !self.reads_cut()) else { return };
+        let word = crate::trace::truncate(&word, REASON_MAX);
+        if self.billed_at.iter().any(|(known, said)| *known == parameter && said == word) {
+            return;
+        }
+        self.billed_at.retain(|(known, _)| *known != parameter);
+        self.billed_at.push((parameter, word.to_owned()));
+        self.effects.changes += 1;
     }
 
     /// States one count.
@@ -55,6 +75,12 @@ impl Collector {
         if self.counts.get(count).is_none() {
             self.count(count, value);
         }
+    }
+
+    /// Tokens were counted.
+    #[must_use]
+    pub fn has_usage(&self) -> bool {
+        self.counts.has_tokens()
     }
 
     /// The count so far.

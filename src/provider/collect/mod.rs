@@ -19,7 +19,7 @@ use super::api::{Api, Operation};
 use super::count::Counts;
 use super::custom::Custom;
 use super::message::Message;
-use super::{ProviderError, Usage};
+use super::{Element, ProviderError, Usage};
 use crate::budget::Lease;
 use crate::json::{Document, Fields, Value, close_truncated, trim};
 pub use choice::CallKey;
@@ -40,6 +40,8 @@ pub struct Collector {
     api: &'static Api,
     /// The request's prompt, where an answer repeats it (vLLM).
     pub prompt: Option<String>,
+    /// What the request asked dimensions of vectors to be written as.
+    pub element: Element,
     /// The provider, where a configuration describes it.
     pub custom: Option<Rc<Custom>>,
     id: Option<String>,
@@ -51,6 +53,8 @@ pub struct Collector {
     template: Template,
     counts: Counts,
     cost: Option<String>,
+    billed_at: Vec<(&'static str, String)>,
+    iterations: Option<String>,
     error: Option<ProviderError>,
     done: bool,
     endless: bool,
@@ -79,6 +83,7 @@ impl Collector {
         Self {
             api,
             prompt: None,
+            element: Element::default(),
             custom: None,
             id: None,
             model: None,
@@ -88,6 +93,8 @@ impl Collector {
             template: Template::default(),
             counts: Counts::default(),
             cost: None,
+            billed_at: Vec::new(),
+            iterations: None,
             error: None,
             done: false,
             endless: false,
@@ -230,6 +237,12 @@ impl Collector {
         self.room.cut
     }
 
+    /// The API that the call is of.
+    #[must_use]
+    pub fn api(&self) -> &'static Api {
+        self.api
+    }
+
     /// The provider has said that the answer is whole.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -252,6 +265,8 @@ impl Collector {
             ),
             counts: self.counts.clone(),
             cost: self.cost.clone(),
+            billed_at: self.billed_at.clone(),
+            iterations: self.iterations.clone(),
             error: self.error.clone(),
             unfinished: !(self.done || self.endless || finished || self.error.is_some()),
             unread_messages: self.unread,

@@ -56,6 +56,8 @@ static USAGE: UsageRules = UsageRules {
     ],
     input_includes_cache: false,
     merges: true,
+    iterates: true,
+    billed_at: &[("service_tier", "service_tier"), ("speed", "speed")],
     // OpenRouter's.
     cost: &["cost"],
     ..UsageRules::NONE
@@ -144,7 +146,7 @@ mod tests {
     fn messages_of_another_service_are_not_traced() {
         let is_traced = |header: &str, member: &str| {
             let mut route = find(b"/v1/messages", &[], &[]).unwrap();
-            let (has_header, has_member) = (|name: &str| name == header, |name: &str| name == member);
+            let (has_header, has_member) = (|name: &str| name == header, |name: &str| Some(name == member));
             let asked = Asked { host: Some(""), has_header: Some(&has_header), has_member: None, model: None };
             route.narrow(&asked);
             let open = route.is_open();
@@ -254,6 +256,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_call_is_billed_at_is_told_by_its_answer() {
+        let body = r#"{"type":"message","content":[],"usage":{"input_tokens":1,"output_tokens":2,"service_tier":"priority","speed":"fast"}}"#;
+        let fast = [("service_tier", "priority".to_owned()), ("speed", "fast".to_owned())];
+        assert_eq!(whole(api("anthropic.messages"), body).billed_at, fast);
+        let events =
+            [("", START), ("", r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":2}}"#), ("", STOP)];
+        assert_eq!(stream(api("anthropic.messages"), &events).billed_at, []);
+    }
+
+    #[test]
+    fn iterations_are_told_where_they_say_more_than_their_sum() {
+        let told = |iterations: &str| {
+            let body = format!(r#"{{"content":[],"usage":{{"input_tokens":1,"iterations":{iterations}}}}}"#);
+            whole(api("anthropic.messages"), &body).iterations
+        };
+        let two = r#"[{"type":"message","input_tokens":1},{"type":"advisor_message","input_tokens":1}]"#;
+        assert_eq!(told(two).as_deref(), Some(two));
+        assert_eq!(told(r#"[{"type":"message","input_tokens":1}]"#), None);
+        assert_eq!((told("[]"), told("null")), (None, None));
+        assert_eq!(told(&format!("[{}1]", "1,".repeat(8192))), None, "longer than is kept");
+    }
+
+    #[test]
     fn golden_usage() {
         let whole = |usage: &str| format!(r#"{{"type":"message","content":[],"usage":{usage}}}"#);
         let delta = |usage: &str| format!(r#"{{"type":"message_delta","delta":{{}},"usage":{usage}}}"#);
@@ -262,12 +287,27 @@ mod tests {
             (
                 "caches beside the input, thinking inside the output",
                 r#"{"input_tokens":10,"cache_read_input_tokens":100,"cache_creation_input_tokens":50,"cache_creation":{"ephemeral_5m_input_tokens":20,"ephemeral_1h_input_tokens":30},"output_tokens":5,"output_tokens_details":{"thinking_tokens":2}}"#,
-                r#"{"input":10,"input_cached_tokens":100,"input_cache_creation_5m":20,"input_cache_creation_1h":30,"output":3,"output_reasoning_tokens":2,"total":165}"#,
+                r#"{"input":10,"input_cached_tokens":100,"input_cache_creation_5m":20,"input_cache_creation_1h":30,"output":5,"total":165}"#,
             ),
             (
                 "a cache of no stated time",
                 r#"{"input_tokens":1,"cache_creation_input_tokens":50,"cache_creation":null,"output_tokens":5}"#,
                 r#"{"input":1,"input_cache_creation":50,"output":5,"total":56}"#,
+            ),
+            (
+                "iterations are summed as they are billed: no fallback that declined, no advisor",
+                r#"{"input_tokens":100,"output_tokens":20,"cache_read_input_tokens":7,"iterations":[
+                    {"type":"compaction","input_tokens":180,"output_tokens":35,"cache_read_input_tokens":9,"cache_creation_input_tokens":30,"cache_creation":{"ephemeral_1h_input_tokens":30}},
+                    {"type":"message","input_tokens":60,"output_tokens":15,"cache_read_input_tokens":7},
+                    {"type":"advisor_message","model":"other","input_tokens":1000,"output_tokens":1000},
+                    {"type":"fallback_message","input_tokens":90,"output_tokens":5},
+                    {"type":"message","input_tokens":40,"output_tokens":5}]}"#,
+                r#"{"input":280,"input_cached_tokens":16,"input_cache_creation_1h":30,"output":55,"total":381}"#,
+            ),
+            (
+                "iterations that say nothing leave the counts above them",
+                r#"{"input_tokens":10,"output_tokens":5,"iterations":[{"type":"message"},{"type":"other","input_tokens":9},7,null]}"#,
+                r#"{"input":10,"output":5,"total":15}"#,
             ),
             ("null", "null", "none"),
         ] {

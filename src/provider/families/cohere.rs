@@ -3,7 +3,6 @@
 //! Spec: <https://docs.cohere.com/reference/about>. Tokens are those that the model read and wrote (`tokens`); what is
 //! billed is less, and a count of its own.
 
-use super::openai::summarize_vectors;
 use crate::json::{Fields, Value};
 use crate::provider::ProviderError;
 use crate::provider::api::{Api, Operation, Stream, When};
@@ -11,6 +10,7 @@ use crate::provider::block::Block;
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::{Count, UsageRules};
 use crate::provider::message::Message;
+use crate::provider::vectors::{Element, by_name};
 
 const CHAT: Api = Api { provider: "cohere", usage: &USAGE, read: read_v2_chat, ..Api::BASE };
 const EMBED: Api = Api {
@@ -48,7 +48,13 @@ pub(super) const APIS: &[Api] = &[
     Api { family: "cohere.v1.embed", paths: &["v1/embed"], ..EMBED },
     Api { family: "cohere.v2.embed", paths: &["v2/embed"], ..EMBED },
     Api { family: "cohere.v2.rerank", paths: &["v2/rerank"], ..RERANK },
-    Api { family: "cohere.v1.rerank", paths: &["rerank"], ..RERANK },
+    Api { family: "cohere.v1.rerank", paths: &["v1/rerank"], ..RERANK },
+    Api {
+        family: "cohere.v1.rerank",
+        paths: &["rerank"],
+        when: When::Any(&[When::Member("query"), When::Member("documents")]),
+        ..RERANK
+    },
 ];
 
 /// `usage` of version 2, `meta` of version 1; then as Jina, Voyage and llama.cpp have it.
@@ -166,15 +172,17 @@ fn read_embed(answer: &mut Collector, message: &Message<'_>) {
     }
     answer.id(body.get("id"));
     // By type: the same vectors as numbers, as bytes, as base64.
-    let any = embeddings.members().next().map(|(_, vectors)| vectors).unwrap_or_default();
-    let vectors = if embeddings.is_array() { embeddings } else { embeddings.get("float").or(any) };
+    let (element, vectors) = match by_name(embeddings) {
+        Some((name, vectors)) => (Element::named(&name), vectors),
+        None => (Element::Float, embeddings),
+    };
     // What was embedded is repeated, and can be counted when the vectors were too long to be kept.
     let inputs = message.children("texts").saturating_add(message.children("images"));
     let counted = || match embeddings.is_array() {
         true => message.children("embeddings"),
         false => u64::try_from(vectors.items().count()).unwrap_or(u64::MAX),
     };
-    summarize_vectors(answer, if inputs > 0 { inputs } else { counted() }, vectors.at("0"));
+    answer.vectors_of(element, if inputs > 0 { inputs } else { counted() }, vectors.at("0"));
 }
 
 /// The order of the documents, as it was sent.
@@ -200,7 +208,7 @@ mod tests {
                 "cohere.v2.chat",
                 r#"{"usage":{"billed_units":{"input_tokens":84,"output_tokens":314},"cached_tokens":1008,
                     "tokens":{"input_tokens":1501,"output_tokens":346,"reasoning_tokens":304}}}"#,
-                r#"{"input":493,"input_cached_tokens":1008,"output":42,"output_reasoning_tokens":304,"total":1847}"#,
+                r#"{"input":493,"input_cached_tokens":1008,"output":346,"total":1847}"#,
             ),
             (
                 "cohere.v1.generate",
@@ -247,6 +255,8 @@ mod tests {
         let embed = |body| answer("cohere.v2.embed", &[body]).output.unwrap_or_default();
         let by_type = r#"{"embeddings":{"int8":[[1,2],[3,4]]},"texts":["a","b"],"images":[]}"#;
         assert_eq!(embed(by_type), r#"{"count":2,"dimensions":2}"#);
+        let bits = r#"{"embeddings":{"ubinary":[[255,0],[1,2]],"float":[]},"texts":["a","b"]}"#;
+        assert_eq!(embed(bits), r#"{"count":2,"dimensions":16}"#);
         assert_eq!(embed(r#"{"embeddings":{"base64":["AAAAAAAAAAA="]}}"#), r#"{"count":1,"dimensions":2}"#);
         assert_eq!(embed(r#"{"id":"r","message":"no such model"}"#), "");
     }

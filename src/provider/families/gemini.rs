@@ -10,7 +10,6 @@ use crate::provider::api::{Api, Operation, Stream};
 use crate::provider::block::Block;
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::{Count, UsageRules};
-use crate::provider::families::openai::summarize_vectors;
 use crate::provider::message::Message;
 
 const PROVIDER: &str = "gemini";
@@ -82,6 +81,7 @@ static USAGE: UsageRules = UsageRules {
         (Count::ToolUse, &["toolUsePromptTokenCount"]),
     ],
     output_includes_reasoning: false,
+    billed_at: &[("service_tier", "serviceTier")],
     ..UsageRules::NONE
 };
 
@@ -120,8 +120,9 @@ fn read_part(answer: &mut Collector, index: u64, part: Value<'_>) {
         // A piece of streamed arguments, which stands as it was sent: paths and values, no JSON of its own.
         return answer.tool_call(index, CallKey::Last, Value::ABSENT, Value::ABSENT, call.get("partialArgs"));
     }
-    if part.get("inlineData").is_object() {
-        return answer.unkept(index);
+    let media = part.get("inlineData").or(part.get("inline_data"));
+    if media.is_object() {
+        return answer.media(index, media.get("data"), media.get("mimeType").or(media.get("mime_type")));
     }
     if answer.is_cut_off(part) && part.get("thought").is_nothing() {
         // Whether it is text or a thought stands behind it.
@@ -149,9 +150,9 @@ fn read_embeddings(answer: &mut Collector, message: &Message<'_>) {
     answer.usage(body.get("usageMetadata"));
     let (one, several) = (body.get("embedding"), body.get("embeddings"));
     if one.is_object() {
-        summarize_vectors(answer, 1, one.get("values"));
+        answer.vectors(1, one.get("values"));
     } else if several.is_array() {
-        summarize_vectors(answer, message.children("embeddings"), several.at("0/values"));
+        answer.vectors(message.children("embeddings"), several.at("0/values"));
     }
 }
 
@@ -188,7 +189,7 @@ fn read_end(answer: &mut Collector, interaction: Value<'_>) {
 fn read_step(answer: &mut Collector, index: u64, step: Value<'_>, whole: bool) {
     match step.get("type").text().unwrap_or_default().as_ref() {
         "text" => answer.text(0, step.get("text")),
-        "image" | "audio" | "video" => answer.unkept(0),
+        "image" | "audio" | "video" => answer.media(0, step.get("data"), step.get("mime_type")),
         "thought_summary" => answer.reasoning(0, step.at("content/text")),
         "thought" => {
             for part in step.get("summary").items() {
@@ -199,7 +200,7 @@ fn read_step(answer: &mut Collector, index: u64, step: Value<'_>, whole: bool) {
         "model_output" => {
             step.get("content").items().for_each(|part| match part.get("text") {
                 text if text.is_string() => answer.text(0, text),
-                _ => answer.unkept(0),
+                _ => answer.media(0, part.get("data"), part.get("mime_type")),
             });
         }
         "function_call" => {
@@ -247,17 +248,17 @@ mod tests {
                 "cached, thoughts and tools",
                 r#"{"promptTokenCount":1107,"candidatesTokenCount":21,"totalTokenCount":2340,
                     "cachedContentTokenCount":1081,"thoughtsTokenCount":41,"toolUsePromptTokenCount":1171}"#,
-                r#"{"input":26,"input_cached_tokens":1081,"input_tool_use_tokens":1171,"output":21,"output_reasoning_tokens":41,"total":2340}"#,
+                r#"{"input":1197,"input_cached_tokens":1081,"output":62,"total":2340}"#,
             ),
             (
                 "no candidates",
                 r#"{"promptTokenCount":87,"totalTokenCount":165,"thoughtsTokenCount":78}"#,
-                r#"{"input":87,"output_reasoning_tokens":78,"total":165}"#,
+                r#"{"input":87,"output":78,"total":165}"#,
             ),
             (
                 "more thoughts than candidates",
                 r#"{"promptTokenCount":8,"candidatesTokenCount":2,"thoughtsTokenCount":12,"totalTokenCount":22}"#,
-                r#"{"input":8,"output":2,"output_reasoning_tokens":12,"total":22}"#,
+                r#"{"input":8,"output":14,"total":22}"#,
             ),
             (
                 "a total that is one less",
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(usage_details(&API, &cumulative), r#"{"input":87,"total":87}"#);
         let interaction = r#"{"usage":{"total_input_tokens":53,"total_output_tokens":269,"total_thought_tokens":279,
             "total_cached_tokens":3,"total_tool_use_tokens":0,"total_tokens":601}}"#;
-        let details = r#"{"input":50,"input_cached_tokens":3,"output":269,"output_reasoning_tokens":279,"total":601}"#;
+        let details = r#"{"input":50,"input_cached_tokens":3,"output":548,"total":601}"#;
         assert_eq!(usage_details(INTERACTIONS, &[interaction]), details);
     }
 
@@ -287,7 +288,14 @@ mod tests {
                 r#"{"text":"t","thought":true},{"text":"a","thought":false}"#,
                 r#"{"role":"assistant","content":"a","reasoning_content":"t"}"#,
             ),
-            (r#"{"inlineData":{"mimeType":"image/png","data":"aGk="}}"#, r#"{"role":"assistant","content":""}"#),
+            (
+                r#"{"text":"a"},{"inlineData":{"mimeType":"image/png","data":"aGk="}},{"inlineData":{"mimeType":"audio/wav","data":{"mime":"x","bytes":9}}}"#,
+                concat!(
+                    r#"{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"text","text":"[image/png, 2 bytes, "#,
+                    r#"sha256 8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4]","placeholder":true},"#,
+                    r#"{"type":"text","text":"[audio/wav, 9 bytes]","placeholder":true}]}"#
+                ),
+            ),
             (
                 r#"{"functionCall":{"name":"f","args":{"a":1}}},{"functionCall":{"id":"2","name":"f"}}"#,
                 concat!(
@@ -354,7 +362,11 @@ mod tests {
         let body = r#"{"status":"failed","steps":[{"type":"model_output","content":[{"type":"text","text":"a"},
             {"type":"image","data":"aGk="}]}],"error":{"message":"m"}}"#;
         let failed = whole(INTERACTIONS, body);
-        assert_eq!(failed.output.as_deref(), Some(r#"{"role":"assistant","content":"a"}"#));
+        let output = failed.output.unwrap();
+        assert!(
+            output.contains(r#""text":"a"}"#) && output.contains("[application/octet-stream, 2 bytes, "),
+            "{output}"
+        );
         assert_eq!(failed.error.unwrap().message, "m");
     }
 

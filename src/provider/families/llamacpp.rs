@@ -3,7 +3,7 @@
 //! Spec: <https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md>. A stream has a piece of text an event;
 //! the last has `stop`, the counts and why it ended, and there is no `[DONE]`.
 
-use crate::provider::api::{Api, Operation};
+use crate::provider::api::{Api, Operation, When};
 use crate::provider::collect::Collector;
 use crate::provider::count::{Count, UsageRules};
 use crate::provider::message::Message;
@@ -14,6 +14,7 @@ pub(super) const APIS: &[Api] = &[Api {
     provider: "llamacpp",
     operation: Operation::Completion,
     paths: &["completion", "infill"],
+    when: When::Any(&[When::Member("prompt"), When::Member("input_prefix")]),
     input: &["prompt", "input_prefix", "input_suffix", "input_extra"],
     usage: &USAGE,
     read,

@@ -134,7 +134,7 @@ mod testing {
                 route.narrow(&Asked {
                     host: Some(if let When::Host(host) = when { host } else { "" }),
                     has_header: Some(&|name| matches!(when, When::Header(wanted) if *wanted == name)),
-                    has_member: Some(&|name| matches!(when, When::Member(wanted) if *wanted == name)),
+                    has_member: Some(&|name| Some(matches!(when, When::Member(wanted) if *wanted == name))),
                     model: Some(if let When::Model(part) = when { part } else { "" }),
                 });
                 assert!(route.api().is_some_and(|found| std::ptr::eq(found, api)), "{path} is not {}", api.family);

@@ -3,7 +3,6 @@
 //! Spec: <https://github.com/ollama/ollama/blob/main/docs/api.md>. Streams, the default, are one JSON object a line; the
 //! last says `done` and has the counts, of which that of the prompt is missing where a cache had all of it.
 
-use super::openai::summarize_vectors;
 use crate::provider::api::{Api, Operation, Stream};
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::{Count, UsageRules};
@@ -78,9 +77,9 @@ fn read_embeddings(answer: &mut Collector, message: &Message<'_>) {
     // The older API has one vector alone.
     let one = body.get("embedding");
     if body.get("embeddings").is_array() {
-        summarize_vectors(answer, message.children("embeddings"), body.at("embeddings/0"));
+        answer.vectors(message.children("embeddings"), body.at("embeddings/0"));
     } else if one.is_array() {
-        summarize_vectors(answer, 1, one);
+        answer.vectors(1, one);
     }
 }
 

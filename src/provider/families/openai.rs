@@ -3,7 +3,7 @@
 //! Spec: <https://platform.openai.com/docs/api-reference/chat>, and what compatible servers send in its place
 //! (docs/design.md, "Dialects").
 
-use crate::json::{Fields, ObjectWriter, Value};
+use crate::json::{Fields, Value};
 use crate::provider::api::{Api, Operation};
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::{Count, UsageRules};
@@ -65,6 +65,7 @@ pub(super) fn read_chat(answer: &mut Collector, message: &Message<'_>) {
     // Groq has a place of its own for usage.
     let usage = body.get("usage");
     answer.usage(if usage.is_nothing() { body.at("x_groq/usage") } else { usage });
+    answer.billed_at("service_tier", body.get("service_tier"));
     for choice in body.get("choices").items() {
         read_choice(answer, choice, message.whole);
     }
@@ -131,7 +132,7 @@ fn read_content(answer: &mut Collector, index: u64, content: Value<'_>, depth: u
 }
 
 fn read_tool_call(answer: &mut Collector, index: u64, call: Value<'_>) {
-    let (id, function) = (call.get("id"), call.get("function"));
+    let (id, function) = (call.get("id"), call.get("function").or(call.get("custom")));
     let id_text = id.non_empty();
     let key = match (call.get("index").number(), &id_text) {
         (Some(number), _) => CallKey::Index(number),
@@ -139,7 +140,9 @@ fn read_tool_call(answer: &mut Collector, index: u64, call: Value<'_>) {
         (None, Some(id)) => CallKey::Id(id),
         (None, None) => CallKey::Last,
     };
-    answer.tool_call(index, key, id, function.get("name"), function.get("arguments"));
+    // A custom tool's input is a text of its own form.
+    let arguments = function.get("arguments").or(function.get("input"));
+    answer.tool_call(index, key, id, function.get("name"), arguments);
 }
 
 /// How many vectors of how many dimensions, never the vectors.
@@ -149,21 +152,72 @@ fn read_embeddings(answer: &mut Collector, message: &Message<'_>) {
     answer.model(body.get("model"));
     answer.usage(body.get("usage"));
     if body.get("data").is_array() {
-        summarize_vectors(answer, message.children("data"), body.at("data/0/embedding"));
+        answer.vectors(message.children("data"), body.at("data/0/embedding"));
     }
 }
 
-/// Says how many vectors there are, and how many dimensions the first one has: numbers of its array, or 4-byte floats of
-/// its base64 text.
-pub(in crate::provider) fn summarize_vectors(answer: &mut Collector, count: u64, first: Value<'_>) {
-    let mut summary = ObjectWriter::default();
-    summary.number("count", count);
-    let dimensions = match first.text() {
-        Some(base64) => base64.bytes().filter(|byte| *byte != b'=').count() * 3 / 4 / 4,
-        None => first.items().count(),
-    };
-    if dimensions > 0 {
-        summary.number("dimensions", u64::try_from(dimensions).unwrap_or(u64::MAX));
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{answer, api, streamed};
+
+    /// What a stream makes of these pieces of tool calls: id, name and arguments of each.
+    fn calls(pieces: &[&str]) -> Vec<[String; 3]> {
+        let event = |piece: &&str| format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{piece}]}}}}]}}"#);
+        let events: Vec<String> = pieces.iter().map(event).collect();
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        let output = streamed(api("openai.chat"), &[&events[..], &["[DONE]"]].concat()).output.unwrap();
+        let output: serde_json::Value = serde_json::from_str(&output).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let call = |call: &serde_json::Value| {
+            [text(&call["id"]), text(&call["function"]["name"]), text(&call["function"]["arguments"])]
+        };
+        output["tool_calls"].as_array().unwrap().iter().map(call).collect()
     }
-    answer.summary(summary.finish());
+
+    fn owned<const N: usize>(calls: [[&str; 3]; N]) -> Vec<[String; 3]> {
+        calls.iter().map(|call| call.map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn calls_of_one_index_are_told_apart_by_their_ids() {
+        let two = calls(&[
+            r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\""}}"#,
+            r#"{"index":0,"function":{"arguments":":12"}}"#,
+            r#"{"index":0,"function":{"arguments":"34}"}}"#,
+            r#"{"index":0,"id":"b","function":{"name":"g","arguments":""}}"#,
+            r#"{"index":0,"function":{"arguments":"{}"}}"#,
+            r#"{"index":0,"id":"a","function":{"arguments":" "}}"#,
+        ]);
+        assert_eq!(two, owned([["a", "f", "{\"x\":1234} "], ["b", "g", "{}"]]));
+        // Servers that make an id for each piece name the call once.
+        let one = calls(&[
+            r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}"#,
+            r#"{"index":0,"id":"b","function":{"name":"","arguments":"}"}}"#,
+            r#"{"index":0,"id":"c","function":{"arguments":" "}}"#,
+        ]);
+        assert_eq!(one, owned([["a", "f", "{} "]]));
+        // An id that comes later is that of the call.
+        let late =
+            calls(&[r#"{"index":0,"function":{"name":"f"}}"#, r#"{"index":0,"id":"a","function":{"name":"f"}}"#]);
+        assert_eq!(late, owned([["a", "f", ""]]));
+    }
+
+    #[test]
+    fn custom_tools_are_called_with_a_text() {
+        let custom = calls(&[
+            r#"{"index":0,"id":"a","type":"custom","custom":{"name":"sql","input":""}}"#,
+            r#"{"index":0,"custom":{"input":"SELECT"}}"#,
+            r#"{"index":0,"custom":{"input":" 1"}}"#,
+        ]);
+        assert_eq!(custom, owned([["a", "sql", "SELECT 1"]]));
+    }
+
+    #[test]
+    fn the_tier_is_that_of_the_answer() {
+        let tier = |messages: &[&str]| answer("openai.chat", messages).billed_at;
+        let is = |word: &str| vec![("service_tier", word.to_owned())];
+        assert_eq!(tier(&[r#"{"choices":[],"service_tier":"flex"}"#]), is("flex"));
+        assert_eq!(tier(&[r#"{"service_tier":"priority"}"#, r#"{"service_tier":"default"}"#, "{}"]), is("default"));
+        assert_eq!(tier(&[r#"{"service_tier":"auto"}"#, r#"{"service_tier":null}"#, r#"{"service_tier":""}"#]), []);
+    }
 }

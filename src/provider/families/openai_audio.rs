@@ -44,7 +44,8 @@ static USAGE: UsageRules = UsageRules {
         (Count::Input, &["input_tokens", "prompt_tokens"]),
         (Count::Output, &["output_tokens", "completion_tokens"]),
         (Count::Total, &["total_tokens"]),
-        (Count::InputAudio, &["input_token_details/audio_tokens"]),
+        (Count::InputAudio, &["input_token_details/audio_tokens", "prompt_tokens_details/audio_tokens"]),
+        (Count::CacheRead, &["prompt_tokens_details/cached_tokens"]),
         (Count::Seconds, &["seconds", "prompt_audio_seconds"]),
     ],
     cost: &["cost"],
@@ -93,6 +94,11 @@ mod tests {
     #[test]
     fn usage() {
         check_usage(&[
+            (
+                TEXT,
+                r#"{"text":"a","usage":{"prompt_audio_seconds":30,"prompt_tokens":379,"completion_tokens":8,"total_tokens":387,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":375}}}"#,
+                r#"{"input":4,"input_audio_tokens":375,"output":8,"total":387}"#,
+            ),
             (
                 TEXT,
                 r#"{"text":"a","usage":{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":0,"audio_tokens":14},"output_tokens":3,"total_tokens":17}}"#,

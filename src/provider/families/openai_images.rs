@@ -1,17 +1,32 @@
-//! OpenAI-compatible images: generations, edits and variations. A trace says how many and of what kind, never the images.
+//! Images: OpenAI's generations, edits and variations and those who follow, and Venice's own generation. A trace says how
+//! many and of what kind, never the images.
 //!
-//! Spec: <https://platform.openai.com/docs/api-reference/images>.
+//! Spec: <https://platform.openai.com/docs/api-reference/images>, <https://docs.venice.ai/api-reference/endpoint/image/generate>.
 
 use super::openai;
-use crate::json::{Fields, Object, Value};
-use crate::provider::api::{Api, Operation};
+use crate::json::{Fields, Object, Value, write_string};
+use crate::provider::api::{Api, Operation, When};
 use crate::provider::collect::Collector;
 use crate::provider::count::{Count, UsageRules};
 use crate::provider::message::Message;
 use crate::trace::truncate;
 
 /// See the module's documentation.
-pub(super) const APIS: &[Api] = &[Api {
+pub(super) const APIS: &[Api] = &[
+    IMAGES,
+    Api {
+        family: "venice.images",
+        provider: "venice",
+        paths: &["image/generate"],
+        when: When::Any(&[When::Host("venice.ai"), When::Member("prompt")]),
+        input: &["prompt", "negative_prompt"],
+        usage: &UsageRules::NONE,
+        read: read_venice,
+        ..IMAGES
+    },
+];
+
+const IMAGES: Api = Api {
     family: "openai.images",
     provider: openai::PROVIDER,
     operation: Operation::Image,
@@ -26,7 +41,7 @@ pub(super) const APIS: &[Api] = &[Api {
     usage: &USAGE,
     read,
     ..Api::BASE
-}];
+};
 
 static USAGE: UsageRules = UsageRules {
     fields: &[
@@ -63,6 +78,15 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
     }
 }
 
+/// Base64 in an array. (With `return_binary` the answer is the image.)
+fn read_venice(answer: &mut Collector, message: &Message<'_>) {
+    let images = message.body.get("images");
+    answer.id(message.body.get("id"));
+    if images.is_array() {
+        describe(answer, message.body, message.children("images"), images);
+    }
+}
+
 /// Says how many images there are, of what kind, and what is told of each.
 fn describe(answer: &mut Collector, body: &Fields<'_>, count: u64, images: Value<'_>) {
     let mut text = String::new();
@@ -85,6 +109,13 @@ fn describe(answer: &mut Collector, body: &Fields<'_>, count: u64, images: Value
 }
 
 fn describe_one(out: &mut String, image: Value<'_>) {
+    // Venice's are nothing but base64.
+    if image.is_string() {
+        return write_string(out, "[not kept]");
+    }
+    if !image.get("bytes").is_nothing() {
+        return out.push_str(image.raw());
+    }
     let mut described = Object::open(out);
     // What was long is a placeholder already (`decode::MediaFilter`).
     for key in ["b64_json", "url"] {
@@ -132,6 +163,13 @@ mod tests {
         let many = format!(r#"{{"data":[{}{{}}]}}"#, "{},".repeat(99));
         let described = format!("[{}{{}}]", "{},".repeat(15));
         assert_eq!(output(&many), format!(r#"{{"count":100,"images":{described}}}"#));
+    }
+
+    #[test]
+    fn venices_are_nothing_but_base64() {
+        let output = answer("venice.images", &[r#"{"id":"i","images":["iVBORw0KGgo=",{"bytes":9}]}"#]).output;
+        assert_eq!(output.as_deref(), Some(r#"{"count":2,"images":["[not kept]",{"bytes":9}]}"#));
+        assert_eq!(answer("venice.images", &[r#"{"error":"no such model"}"#]).output, None);
     }
 
     #[test]

@@ -3,22 +3,26 @@
 //! Spec: <https://platform.openai.com/docs/api-reference/moderations>.
 
 use super::openai;
-use crate::provider::api::{Api, Operation};
+use crate::provider::api::{Api, Operation, When};
 use crate::provider::collect::Collector;
 use crate::provider::message::Message;
 
 /// See the module's documentation.
-pub(super) const APIS: &[Api] = &[Api {
+pub(super) const APIS: &[Api] = &[
+    Api { paths: &["v1/moderations"], ..MODERATION },
+    Api { paths: &["moderations"], when: When::Any(&[When::Member("input"), When::Member("model")]), ..MODERATION },
+];
+
+const MODERATION: Api = Api {
     family: "openai.moderations",
     provider: openai::PROVIDER,
     operation: Operation::Moderation,
-    paths: &["moderations"],
     input: &["input"],
     // Mistral states usage.
     usage: &openai::USAGE,
     read,
     ..Api::BASE
-}];
+};
 
 fn read(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;

@@ -14,7 +14,7 @@ const RESPONSES: Api = Api {
     family: "openai.responses",
     provider: "openai_compatible",
     observation: Some("response"),
-    paths: &["responses", "responses/compact"],
+    paths: &["responses"],
     input: &["input", "tools", "prompt"],
     system: "instructions",
     usage: &USAGE,
@@ -26,10 +26,20 @@ const RESPONSES: Api = Api {
 pub(super) const APIS: &[Api] = &[
     Api {
         family: "azure.responses",
+        paths: &["v1/responses", "responses/compact", "responses"],
         when: When::Any(&[When::Host("azure.com"), When::Header("api-key")]),
         ..RESPONSES
     },
-    RESPONSES,
+    Api { paths: &["v1/responses", "responses/compact"], ..RESPONSES },
+    Api {
+        when: When::Any(&[
+            When::Member("input"),
+            When::Member("model"),
+            When::Member("prompt"),
+            When::Member("previous_response_id"),
+        ]),
+        ..RESPONSES
+    },
     Api {
         family: "openai.responses.input_tokens",
         operation: Operation::CountTokens,
@@ -88,6 +98,7 @@ fn read(answer: &mut Collector, message: &Message<'_>) {
     answer.id(response.get("id"));
     answer.model(response.get("model"));
     answer.usage(response.get("usage"));
+    answer.billed_at("service_tier", response.get("service_tier"));
     if message.whole {
         return read_end(answer, response);
     }
@@ -122,6 +133,8 @@ fn read_end(answer: &mut Collector, response: &Fields<'_>) {
         }
     }
     let status = response.get("status");
+    // Of an error's body, it may be a number: that of HTTP.
+    let status = if status.is_string() { status } else { Value::ABSENT };
     answer.finish_reason(0, response.at("incomplete_details/reason").or(status));
     if status.is("failed") {
         answer.fail(ProviderError::of_failure(response.get("error")));
@@ -151,7 +164,9 @@ fn read_item(answer: &mut Collector, index: u64, item: Value<'_>, new: bool) {
                 }
             }
         }
-        "image_generation_call" => answer.unkept(0),
+        "image_generation_call" if new || item.get("result").something().is_some() => {
+            answer.media(0, item.get("result"), Value::ABSENT);
+        }
         _ => read_call(answer, index, item, true),
     }
 }
@@ -170,7 +185,7 @@ fn read_call(answer: &mut Collector, index: u64, item: Value<'_>, whole: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::families::testing::{streamed, usage_details, whole};
+    use crate::provider::families::testing::{api, streamed, usage_details, whole};
 
     static API: Api = RESPONSES;
 
@@ -181,7 +196,7 @@ mod tests {
                 "OpenAI",
                 r#"{"input_tokens":100,"input_tokens_details":{"cached_tokens":60,"cache_write_tokens":10},
                     "output_tokens":50,"output_tokens_details":{"reasoning_tokens":30},"total_tokens":150}"#,
-                r#"{"input":30,"input_cached_tokens":60,"input_cache_creation":10,"output":20,"output_reasoning_tokens":30,"total":150}"#,
+                r#"{"input":30,"input_cached_tokens":60,"input_cache_creation":10,"output":50,"total":150}"#,
             ),
             (
                 "llama.cpp",
@@ -191,7 +206,7 @@ mod tests {
             (
                 "more reasoning than output",
                 r#"{"input_tokens":1,"output_tokens":5,"output_tokens_details":{"reasoning_tokens":9}}"#,
-                r#"{"input":1,"output_reasoning_tokens":5,"total":6}"#,
+                r#"{"input":1,"output":5,"total":6}"#,
             ),
             ("none", "null", "none"),
             ("odd", r#"{"input_tokens":"18","output_tokens":-1}"#, "none"),
@@ -265,6 +280,9 @@ mod tests {
         let body = r#"{"object":"response","status":"failed","error":{"code":"c","message":"m"},"output":[]}"#;
         assert_eq!(error(whole(&API, body)), expected("m", "c"));
         assert_eq!(whole(&API, r#"{"status":"failed","error":null}"#).error.unwrap().message, "failed");
+        let refused = whole(&API, r#"{"status":401,"error":{"message":"Invalid key","type":"auth"}}"#);
+        assert_eq!(refused.finish_reason, None);
+        assert_eq!(error(refused), expected("Invalid key", "auth"));
     }
 
     #[test]
@@ -277,9 +295,9 @@ mod tests {
                 "completed",
             ),
             (
-                r#"{"type":"image_generation_call","result":"aGk="}"#,
+                r#"{"type":"image_generation_call","result":{"mime":"image/png","bytes":9}}"#,
                 r#""status":"incomplete","incomplete_details":{"reason":"content_filter"}"#,
-                r#"{"role":"assistant","content":""}"#,
+                r#"{"role":"assistant","content":[{"type":"text","text":"[image/png, 9 bytes]","placeholder":true}]}"#,
                 "content_filter",
             ),
             (
@@ -312,7 +330,8 @@ mod tests {
 
     #[test]
     fn a_count_of_tokens_is_no_usage() {
-        let answer = whole(&APIS[2], r#"{"object":"response.input_tokens","input_tokens":51}"#);
+        let answer =
+            whole(api("openai.responses.input_tokens"), r#"{"object":"response.input_tokens","input_tokens":51}"#);
         assert_eq!((answer.output.as_deref(), answer.usage), (Some(r#"{"input_tokens":51}"#), None));
     }
 }

@@ -24,7 +24,7 @@ const GENERATE: Api = Api {
 
 /// See the module's documentation.
 pub(super) const APIS: &[Api] =
-    &[GENERATE, Api { family: "native.generate_stream", paths: &["generate_stream"], when: When::Always, ..GENERATE }];
+    &[GENERATE, Api { family: "native.generate_stream", paths: &["generate_stream"], ..GENERATE }];
 
 /// In `details`, which are there where they were asked for; headers may have told already.
 pub(super) static USAGE: UsageRules = UsageRules {

@@ -4,7 +4,7 @@
 //! so; any other prediction is an inference of its own shape.
 
 use super::gemini::{CONTENT, CONTENT_STREAM, COUNT_TOKENS, EMBEDDING};
-use super::openai::{CHAT, summarize_vectors};
+use super::openai::CHAT;
 use crate::json::{ObjectWriter, Value};
 use crate::provider::api::{Api, Operation, When};
 use crate::provider::collect::Collector;
@@ -71,7 +71,7 @@ fn read_predictions(answer: &mut Collector, message: &Message<'_>) {
     let first = predictions.at("0");
     let vector = first.at("embeddings/values").or(first.get("textEmbedding")).or(first.get("imageEmbedding"));
     if vector.is_array() {
-        summarize_vectors(answer, count, vector);
+        answer.vectors(count, vector);
         answer.count(Count::Input, tokens(message, predictions));
     } else if first.get("bytesBase64Encoded").is_string() {
         let mut summary = ObjectWriter::default();

@@ -4,7 +4,7 @@
 //! repeats all text so far in each object, one a line (older servers: one a NUL). No usage, no model, no content type.
 
 use crate::provider::ProviderError;
-use crate::provider::api::{Api, Operation, Stream};
+use crate::provider::api::{Api, Operation, Stream, When};
 use crate::provider::collect::Collector;
 use crate::provider::message::Message;
 
@@ -14,6 +14,7 @@ pub(super) const APIS: &[Api] = &[Api {
     provider: "vllm",
     operation: Operation::Completion,
     paths: &["generate"],
+    when: When::Member("prompt"),
     input: &["prompt"],
     stream: Stream::Lines,
     read,

@@ -55,6 +55,12 @@ impl Span {
         self.text("langfuse.observation.level").unwrap_or(by_status)
     }
 
+    /// Status message of the observation; that of an error is the span's own.
+    pub fn message(&self) -> Option<&str> {
+        let of_status = Some(self.status_message.as_str()).filter(|message| !message.is_empty());
+        self.text("langfuse.observation.status_message").or(of_status)
+    }
+
     /// The model's name.
     pub fn model(&self) -> Option<&str> {
         self.text("langfuse.observation.model.name")

@@ -227,7 +227,7 @@ fn model_and_usage(call: &Traced<'_>, answer: &Value, verdict: Verdict) -> Verdi
 
 /// The provider's own words.
 fn error(call: &Traced<'_>, verdict: Verdict) -> Verdict {
-    let message = call.span.text("langfuse.observation.status_message").unwrap_or_default();
+    let message = call.span.message().unwrap_or_default();
     let wanted = spoken(call)["error"]["message"].as_str().unwrap_or_default().to_owned();
     verdict.unless(message.contains(&wanted) && message.contains("429"), || {
         format!("status message is {message:?}, without 429 or {wanted:?}")
@@ -237,7 +237,7 @@ fn error(call: &Traced<'_>, verdict: Verdict) -> Verdict {
 /// What the client saw before it left, and that it is not all.
 fn abort(call: &Traced<'_>, verdict: Verdict) -> Verdict {
     let text = call.span.output()["content"].as_str().unwrap_or_default().to_owned();
-    let message = call.span.text("langfuse.observation.status_message").unwrap_or_default();
+    let message = call.span.message().unwrap_or_default();
     let verdict = verdict
         .unless(text.starts_with("number 1, number 2, "), || format!("output begins with {}", shown(&json!(text))))
         .unless(["disconnected", "cut"].iter().any(|word| message.contains(word)), || {

@@ -62,13 +62,33 @@ async fn context_rules() {
 }
 
 #[tokio::test]
-async fn a_child_needs_no_trace_name_unless_it_is_an_app_root() {
+async fn a_child_needs_no_trace_name_unless_the_trace_is_its_own() {
     let mut child = without("langfuse.trace.name");
     child["parentSpanId"] = json!("00f067aa0ba902b7");
     assert_eq!(violations(child.clone()).await, Vec::<String>::new());
-    let root = json!({"key": "langfuse.internal.is_app_root", "value": {"boolValue": true}});
-    child["attributes"].as_array_mut().unwrap().push(root);
+    let root = |key: &str| json!({"key": format!("langfuse.internal.{key}"), "value": {"boolValue": true}});
+    child["attributes"].as_array_mut().unwrap().push(root("is_app_root"));
+    assert_eq!(violations(child.clone()).await, Vec::<String>::new());
+    child["attributes"].as_array_mut().unwrap().push(root("as_root"));
     breaks(child, "langfuse.trace.name is missing").await;
+}
+
+#[tokio::test]
+async fn a_child_says_nothing_of_itself_on_the_applications_trace() {
+    let mut child = with(text("langfuse.trace.metadata.provider", "openai"));
+    assert_eq!(violations(child.clone()).await, Vec::<String>::new());
+    child["parentSpanId"] = json!("00f067aa0ba902b7");
+    breaks(child, "provider on the trace of an application").await;
+}
+
+#[tokio::test]
+async fn nothing_is_said_twice() {
+    let mut failed = with(text("langfuse.observation.level", "ERROR"));
+    failed["status"] = json!({"code": 2, "message": "m"});
+    breaks(failed, "the level is said twice").await;
+    let mut failed = with(text("langfuse.observation.status_message", "m"));
+    failed["status"] = json!({"code": 2, "message": "m"});
+    breaks(failed, "the status message is said twice").await;
 }
 
 #[tokio::test]

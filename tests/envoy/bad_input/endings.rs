@@ -125,7 +125,7 @@ async fn an_upstream_that_never_answers() {
     let span = rig.take_span().await;
     wrong.extend(unwanted("refused", &span, &failed));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let message = span.text("langfuse.observation.status_message").unwrap_or_default();
+    let message = span.message().unwrap_or_default();
     assert!(message.starts_with("503 ") && message.contains("upstream"), "{message}");
 }
 

@@ -28,6 +28,7 @@ pub(super) fn read_body(answer: &mut Collector, body: &Fields<'_>) {
     }
     answer.finish_reason(0, body.get("stopReason"));
     read_usage(answer, body.get("usage"));
+    answer.billed_at("service_tier", body.at("serviceTier/type"));
     // They come last.
     if body.get("metrics").is_object() {
         answer.end();

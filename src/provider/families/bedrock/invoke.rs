@@ -9,11 +9,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::super::{anthropic, openai};
-use super::converse;
+use super::{EMBEDDING_ANSWER, converse};
 use crate::json::{Fields, Value};
 use crate::provider::collect::{CallKey, Collector};
 use crate::provider::count::Count;
 use crate::provider::message::Message;
+use crate::provider::vectors::{Element, by_name};
 
 /// Events of Converse that Nova's pieces hold, by their names.
 const NOVA_EVENTS: [&str; 6] =
@@ -40,7 +41,8 @@ pub(super) fn read(answer: &mut Collector, message: &Message<'_>) {
 
 fn read_body(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
-    if body.get("type").is_string() {
+    // Old models of Anthropic's answer with a text, and say so.
+    if body.get("type").is_string() && !body.get("completion").is_string() {
         anthropic::read(answer, message);
     } else {
         let event = NOVA_EVENTS.iter().map(|name| body.get(name)).find(|event| event.is_object());
@@ -116,19 +118,20 @@ fn read_metrics(answer: &mut Collector, metrics: Value<'_>) {
 /// Vectors: Titan's one, or the list of Cohere and others; each also by type of number.
 fn read_vectors(answer: &mut Collector, message: &Message<'_>) {
     let body = message.body;
-    let one = body.get("embedding").or(any_member(body.get("embeddingsByType")));
+    // Titan writes even bits as numbers.
+    let one = body.get("embedding").or(by_name(body.get("embeddingsByType")).unwrap_or_default().1);
     if one.is_array() {
-        return openai::summarize_vectors(answer, 1, one);
+        answer.is_of(&EMBEDDING_ANSWER);
+        return answer.vectors(1, one);
     }
     let all = body.get("embeddings");
-    let (counted, vectors) = if all.is_object() { ("texts", any_member(all)) } else { ("embeddings", all) };
+    let (counted, element, vectors) = match by_name(all) {
+        Some((name, vectors)) => ("texts", Element::named(&name), vectors),
+        None => ("embeddings", Element::Float, all),
+    };
     if vectors.is_array() {
         let first = vectors.at("0");
-        openai::summarize_vectors(answer, message.children(counted), first.get("embedding").or(first));
+        answer.is_of(&EMBEDDING_ANSWER);
+        answer.vectors_of(element, message.children(counted), first.get("embedding").or(first));
     }
-}
-
-/// The first member of an object.
-fn any_member(object: Value<'_>) -> Value<'_> {
-    object.members().next().map(|(_, value)| value).unwrap_or_default()
 }

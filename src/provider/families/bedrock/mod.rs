@@ -34,6 +34,17 @@ const INVOKE: Api = Api {
     ..CONVERSE
 };
 
+/// An inference profile does not name its model: then the answer tells.
+static EMBEDDING_ANSWER: Api = EMBEDDING;
+const EMBEDDING: Api = Api {
+    operation: Operation::Embedding,
+    paths: INVOKE_PATHS,
+    when: When::Model("embed"),
+    // Titan's and Nova's, then Cohere's.
+    input: &["inputText", "inputImage", "singleEmbeddingParams", "texts", "images", "inputs"],
+    ..INVOKE
+};
+
 /// The id of a model may be an ARN, whose `/` some clients and proxies do not encode.
 const CONVERSE_PATHS: &[&str] = &["model/*/converse", "model/_/*/converse"];
 const CONVERSE_STREAM_PATHS: &[&str] = &["model/*/converse-stream", "model/_/*/converse-stream"];
@@ -44,13 +55,7 @@ const INVOKE_STREAM_PATHS: &[&str] = &["model/*/invoke-with-response-stream", "m
 pub(super) const APIS: &[Api] = &[
     Api { paths: CONVERSE_PATHS, ..CONVERSE },
     Api { family: "bedrock.converse_stream", paths: CONVERSE_STREAM_PATHS, ..CONVERSE },
-    Api {
-        operation: Operation::Embedding,
-        paths: INVOKE_PATHS,
-        when: When::Model("embed"),
-        input: &["inputText", "texts"],
-        ..INVOKE
-    },
+    EMBEDDING,
     Api { paths: INVOKE_PATHS, ..INVOKE },
     Api { family: "bedrock.invoke_stream", paths: INVOKE_STREAM_PATHS, ..INVOKE },
 ];
@@ -78,6 +83,9 @@ static USAGE: UsageRules = UsageRules {
     ],
     input_includes_cache: false,
     merges: true,
+    // Of Claude, by InvokeModel.
+    iterates: true,
+    billed_at: &[("service_tier", "service_tier"), ("speed", "speed")],
     ..UsageRules::NONE
 };
 
@@ -222,6 +230,11 @@ mod tests {
                 (" C", "stop_sequence", ""),
             ),
             (
+                "Claude 2, which says what it is",
+                r#"{"type":"completion","completion":" C","stop_reason":"stop_sequence","stop":"\n\nHuman:"}"#,
+                (" C", "stop_sequence", ""),
+            ),
+            (
                 "Command",
                 r#"{"id":"c","generations":[{"id":"g","text":"G","finish_reason":"COMPLETE"}],"prompt":"p"}"#,
                 ("G", "COMPLETE", ""),
@@ -358,6 +371,8 @@ mod tests {
         ] {
             assert_eq!(invoke(body).output.as_deref(), Some(expected), "{body}");
         }
+        let bits = r#"{"embeddings":{"binary":[[1,-2]]},"texts":["a"]}"#;
+        assert_eq!(invoke(bits).output.as_deref(), Some(r#"{"count":1,"dimensions":16}"#));
         assert_eq!(
             usage_details(api("bedrock.invoke"), &[r#"{"embedding":[1],"inputTextTokenCount":4}"#]),
             r#"{"input":4,"total":4}"#

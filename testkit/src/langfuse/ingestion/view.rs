@@ -50,6 +50,11 @@ pub(super) fn span(trace: Option<&Value>, event: &Value, generation: Generation)
     if generation == Generation::V2 {
         old_usage(&mut attributes, &body["usage"]);
     }
+    // By OTLP the status of the span says both.
+    let failed = body["level"] == "ERROR";
+    if failed {
+        attributes.retain(|key, _| !key.ends_with(".level") && !key.ends_with(".status_message"));
+    }
     let start = nanoseconds(&body["startTime"]);
     Span {
         name: text("name"),
@@ -58,8 +63,8 @@ pub(super) fn span(trace: Option<&Value>, event: &Value, generation: Generation)
         parent_span_id: text("parentObservationId"),
         start,
         end: if body["endTime"].is_null() { start } else { nanoseconds(&body["endTime"]) },
-        status_code: if body["level"] == "ERROR" { 2 } else { 0 },
-        status_message: text("statusMessage"),
+        status_code: if failed { 2 } else { 0 },
+        status_message: if failed { text("statusMessage") } else { String::new() },
         attributes,
         ..Span::default()
     }
@@ -88,15 +93,10 @@ fn old_usage(attributes: &mut Attributes, usage: &Value) {
     let key = "langfuse.observation.usage_details";
     attributes.remove(key);
     let count = |name: &str| usage[name].as_u64();
-    let mut counts: Map<String, Value> = ["input", "output", "total"]
+    let counts: Map<String, Value> = ["input", "output", "total"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), count(name)?.into())))
         .collect();
-    // It keeps the total as it was said; here, what the two leave of it is a bucket.
-    let sides = count("input").unwrap_or_default() + count("output").unwrap_or_default();
-    if let Some(rest) = count("total").and_then(|total| total.checked_sub(sides)).filter(|rest| *rest > 0) {
-        counts.insert("unattributed".to_owned(), rest.into());
-    }
     if !counts.is_empty() {
         attributes.insert(key.to_owned(), Value::from(Value::Object(counts).to_string()));
     }

@@ -7,11 +7,35 @@ use serde_json::Value;
 const MAX_ID: usize = 200;
 const MAX_ENVIRONMENT: usize = 40;
 
+/// What only a call itself can say: on a trace it would say it of the whole.
+const OF_ONE_CALL: [&str; 4] = ["provider", "model", "status_code", "total_duration_ms"];
+
+/// The trace is the observation's own.
+fn is_root(span: &Span) -> bool {
+    let as_root = span.attributes.get("langfuse.internal.as_root");
+    span.parent_span_id.is_empty() || as_root.is_some_and(|value| value == true)
+}
+
+/// A child writes nothing over the trace of its application (`createTraceEvent` of Langfuse's OtelIngestionProcessor.ts).
+pub(super) fn intrusion(span: &Span) -> Vec<String> {
+    let keys = OF_ONE_CALL.map(|key| format!("langfuse.trace.metadata.{key}"));
+    let wrong = keys.into_iter().filter(|key| !is_root(span) && span.attributes.contains_key(key));
+    wrong.map(|key| format!("{key} on the trace of an application")).collect()
+}
+
+/// What is said twice.
+pub(super) fn repetition(span: &Span) -> Vec<String> {
+    let level = span.status_code == 2 && span.text("langfuse.observation.level") == Some("ERROR");
+    let message = span.text("langfuse.observation.status_message") == Some(span.status_message.as_str());
+    let environment = span.resource.contains_key("deployment.environment.name");
+    let said = [(level, "level"), (message, "status message"), (environment, "environment")];
+    said.into_iter().filter(|(twice, _)| *twice).map(|(_, what)| format!("the {what} is said twice")).collect()
+}
+
 /// Attributes without which an observation cannot be found again. A child of an application's span belongs to a trace
 /// that has its name already.
 pub(super) fn required(span: &Span) -> Vec<String> {
-    let is_root = span.parent_span_id.is_empty()
-        || span.attributes.get("langfuse.internal.is_app_root").is_some_and(|value| value == true);
+    let is_root = is_root(span);
     let always = ["langfuse.observation.type", "langfuse.environment"];
     let at_root = ["langfuse.trace.name"].into_iter().filter(|_| is_root);
     let missing = always.into_iter().chain(at_root).filter(|key| span.text(key).is_none_or(str::is_empty));

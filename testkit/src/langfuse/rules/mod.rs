@@ -27,7 +27,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// What SDKs of Langfuse need not keep: they are no impersonators, and may leave out what applications do not tell them.
-const OF_EXPORTERS: &[Rule] = &[context::required, context::scope];
+const OF_EXPORTERS: &[Rule] = &[context::required, context::scope, context::intrusion, context::repetition];
 
 /// All that is wrong with a span.
 pub(super) fn violations(span: &Span, sender: Sender, forbidden: &[String]) -> Vec<String> {

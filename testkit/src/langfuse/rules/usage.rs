@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 const KEY: &str = "langfuse.observation.usage_details";
 
-/// A provider's own names (`prompt_tokens`, …) are stored as they are and priced as nothing.
+/// Those that Langfuse has prices for. A provider's own names (`prompt_tokens`, …) are stored as they are and priced as
+/// nothing, and reasoning apart from the output is priced with few models (`worker/src/constants/default-model-prices.json`).
 const BUCKETS: &[&str] = &[
     "input",
     "output",
@@ -15,10 +16,7 @@ const BUCKETS: &[&str] = &[
     "input_cache_creation_5m",
     "input_cache_creation_1h",
     "input_audio_tokens",
-    "output_reasoning_tokens",
     "output_audio_tokens",
-    "input_tool_use_tokens",
-    "unattributed",
 ];
 
 /// Form, names and sum.
