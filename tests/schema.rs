@@ -148,7 +148,7 @@ fn samples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         ],
         vec![json!(5), json!("a"), json!(["default"]), json!({"usr": "default"}), json!({"user": "x-user-id"})],
     );
-    let words_of = |words: [&str; 3]| {
+    let words_of = |words: &[&str]| {
         let good = words.iter().map(|word| json!(word)).chain([json!(null)]).collect();
         (good, vec![json!("x"), json!(words[0].to_uppercase()), json!(""), json!(1), json!([words[0]])])
     };
@@ -176,9 +176,9 @@ fn samples() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         ("version", text()),
         ("tags", words()),
         ("context", context),
-        ("trust_caller", words_of(["all", "authenticated", "none"])),
+        ("trust_caller", words_of(&["all", "authenticated", "none"])),
         ("gateway_authenticates", flag()),
-        ("parent", words_of(["auto", "trust", "foreign", "ignore"])),
+        ("parent", words_of(&["auto", "trust", "foreign", "ignore"])),
         ("verified_jwt", verified_jwt),
         ("response_headers", flag()),
         ("log_level", log_level),

@@ -114,7 +114,7 @@ config_keys! {
     langfuse_public_key: Option<Secret> = None;
     /// Secret key of the Langfuse project. Default: the environment variable `LANGFUSE_SECRET_KEY`. `{vault://env/my-key}` reads the variable `MY_KEY`. Never logged.
     langfuse_secret_key: Option<Secret> = None;
-    /// Base URL of Langfuse, or the URL of one of its APIs (`…/api/public/otel/v1/traces`, `…/api/public/ingestion`). Default: `LANGFUSE_BASE_URL` (or `LANGFUSE_HOST`), else `https://cloud.langfuse.com`.
+    /// Base URL of Langfuse, or the URL of one of its APIs (`…/api/public/otel/v1/traces`, `…/api/public/ingestion`), or that of any OTLP/HTTP receiver (`http://127.0.0.1:4318/v1/traces`, an OpenTelemetry Collector's), which needs no keys. Default: `LANGFUSE_BASE_URL` (or `LANGFUSE_HOST`), else `https://cloud.langfuse.com`.
     langfuse_endpoint: Option<String> = None;
     /// Envoy: name of the cluster to call; WasmX: address. Default: `host:port` of the endpoint.
     langfuse_upstream: Option<String> = None;

@@ -490,8 +490,12 @@ fn the_gateways_own_knowledge_is_a_fact() {
     let facts: Vec<(&str, &str)> =
         kong.facts.iter().map(|(key, value)| (key.strip_prefix(GATEWAY_PREFIX).unwrap(), value.as_str())).collect();
     assert_eq!((facts.as_slice(), kong.field(Field::User)), (&expected[..], Some("ann")));
-    let envoy = Call { surroundings: ENVOY, ..with_headers(&headers) }.context();
-    assert_eq!(envoy.facts, [("gateway.downstream_service", "shop".to_owned())]);
+    let envoy = |authenticates| {
+        let surroundings = Surroundings { authenticates, ..ENVOY };
+        Call { surroundings, ..with_headers(&headers) }.context().facts
+    };
+    assert_eq!(envoy(true), [("gateway.downstream_service", "shop".to_owned())]);
+    assert_eq!(envoy(false), [], "who writes it is not known");
 }
 
 /// `{"sub":"ann","realm":{"name":"r"},"roles":["x"]}`, without a signature.

@@ -137,6 +137,8 @@ if reach; then
   for trace in "${traces[@]}"; do
     judged "${trace#*|}: trace" "trace/${trace%%|*}" || true
   done
+  fails nowhere "an upstream that refuses"
+  fails slow "an upstream that is too slow"
   outage unavailable "Langfuse answers 503"
   outage dead "Langfuse is dead"
   outage breaking "Langfuse's answers break off"

@@ -25,6 +25,7 @@ pub(super) fn answer(name: &str, request: &Received) -> Option<Script> {
         "gzip" => gzip(&at_once("This travelled compressed.", 9, 4)),
         "models" => Script::json(200, &json!({"object": "list", "data": [{"id": "gpt-4", "object": "model"}]})),
         "get" | "head" => Script::json(200, &json!({"object": "list", "data": []})),
+        "slow" => Script { delay_before_head: Duration::from_secs(4), ..at_once("Too late.", 8, 2) },
         "quick" | "unavailable" | "refusing" | "dead" | "breaking" => at_once("Done.", 8, 2),
         _ => return demo::answer(request),
     })

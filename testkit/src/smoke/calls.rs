@@ -15,6 +15,8 @@ const GUIDE: [(&str, &str); 3] = [
 ];
 /// Calls that must leave no trace.
 const UNTRACED: [&str; 3] = ["models", "get", "head"];
+/// Calls that the gateway answers itself: one never reaches the upstream, the other is given up.
+pub(super) const FAILED: [&str; 2] = ["nowhere", "slow"];
 
 /// The name of a request; none for one that is not of this run.
 pub(super) fn of_request(run: &str, request: &Received) -> Option<String> {
@@ -27,9 +29,9 @@ pub(super) fn of_span(run: &str, span: &Span) -> Option<String> {
     span.session().and_then(|session| of_session(run, session)).or_else(|| of_question(&span.input()))
 }
 
-/// True when the call must become a trace.
+/// True when the call must become a trace, and the upstream answers it.
 pub(super) fn is_traced(name: &str) -> bool {
-    !UNTRACED.contains(&name)
+    !UNTRACED.contains(&name) && !FAILED.contains(&name)
 }
 
 /// True when its session does not tell the call of one run from those of another.

@@ -9,6 +9,7 @@
 //! /wait/SECONDS      waits until each call has its trace: PASS or FAIL
 //! /langfuse/HOW      normal, unavailable (503), refusing (401), dead (connections are reset),
 //!                    breaking (it takes the traces, but its answer breaks off)
+//! /failed/NAME/N/SECONDS  N calls that the gateway answered itself have become errors
 //! /failures          how many requests Langfuse did not take so far, and traces that came again
 //! /failures/N/SECONDS  waits until these are N
 //! ```
@@ -57,6 +58,11 @@ async fn reply(target: &str, kit: &Kit) -> Reply {
         ["whole", check] => all(check, kit).map_or_else(unknown, |verdict| text(&verdict.to_string())),
         ["wait", time] => text(&wait(seconds(time), kit).await.to_string()),
         ["langfuse", how] if kit.behave(how) => text("PASS"),
+        ["failed", name, count, time] => {
+            let count = count.parse().unwrap_or(usize::MAX);
+            kit.wait_for_spans(name, count, seconds(time)).await;
+            text(&whole::failed(kit, name, count).to_string())
+        }
         ["failures"] => text(&kit.failures().to_string()),
         ["failures", count, time] => {
             let failed = kit.wait_for_failures(count.parse().unwrap_or(usize::MAX), seconds(time)).await;

@@ -82,6 +82,15 @@ impl Kit {
         }
     }
 
+    /// Waits until `count` traces of calls of that name have come, or the time is over.
+    pub(super) async fn wait_for_spans(&self, name: &str, count: usize, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        while self.spans(name).len() < count && Instant::now() < deadline {
+            let seen = self.langfuse.spans().len();
+            self.langfuse.spans_within(seen + 1, deadline.saturating_duration_since(Instant::now())).await;
+        }
+    }
+
     /// Waits until [`Kit::failures`] is `count`; false when the time is over before.
     pub(super) async fn wait_for_failures(&self, count: usize, timeout: Duration) -> bool {
         let wait = async {

@@ -2,6 +2,7 @@
 
 use super::expected::Verdict;
 use super::kit::{Kit, SKEW_NS, now};
+use crate::langfuse::Span;
 use std::collections::HashSet;
 
 /// Most reasons in one line.
@@ -22,6 +23,17 @@ pub(super) fn once(kit: &Kit) -> Verdict {
 pub(super) fn untraced(kit: &Kit) -> Verdict {
     let names = ["models", "get", "head"].into_iter();
     first_of(names.filter(|name| !kit.spans(name).is_empty()).map(|name| format!("{name} was traced")).collect())
+}
+
+/// Each of `count` calls that the gateway answered itself is one error, for which nothing is billed.
+pub(super) fn failed(kit: &Kit, name: &str, count: usize) -> Verdict {
+    let spans = kit.spans(name);
+    let cost = |span: &Span| span.text("langfuse.observation.cost_details").map(str::to_owned);
+    let is_right = |span: &Span| span.level() == "ERROR" && cost(span).as_deref() == Some(r#"{"total":0}"#);
+    let wrong = spans.iter().filter(|span| !is_right(span));
+    let wrong: Vec<String> = wrong.map(|span| format!("{}, cost {:?}", span.level(), cost(span))).collect();
+    let number = || format!("{count} calls, {} traces", spans.len());
+    Verdict { problems: wrong, notes: Vec::new() }.unless(spans.len() == count, number)
 }
 
 /// As many trace ids as traces.
