@@ -7,8 +7,6 @@ use crate::trace::MetadataValue;
 pub struct GatewayIds<'a> {
     /// `$request_id`: 32 hex digits of OpenSSL's randomness.
     pub request: &'a [u8],
-    /// `$connection`: serial number of the connection.
-    pub connection: &'a [u8],
     /// It is Kong, whose authentication sets (and takes away) the headers that name consumers.
     pub is_kong: bool,
 }

@@ -199,7 +199,7 @@ impl Call {
         let routing = Routing::begin(route, at).inspect_err(|skip| counters.add(counter(*skip), 1))?;
         let project = project(settings, at).inspect_err(|skip| counters.add(counter(*skip), 1))?;
         let request_id = headers::find(at.headers, "x-request-id");
-        let known_by = [request_id.unwrap_or_default(), at.gateway.request, at.gateway.connection];
+        let known_by = [request_id.unwrap_or_default(), at.gateway.request];
         let (trace_id, span_id) = shared.ids.try_borrow_mut().map_or_else(
             |_| IdSource::new([0, 0]).next(at.now, at.context_id, &known_by),
             |mut ids| ids.next(at.now, at.context_id, &known_by),

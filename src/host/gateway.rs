@@ -31,7 +31,6 @@ pub(super) struct Gateway {
 #[derive(Debug, Default)]
 pub(super) struct RequestIds {
     request: Vec<u8>,
-    connection: Vec<u8>,
     uri: Vec<u8>,
 }
 
@@ -39,7 +38,7 @@ impl RequestIds {
     /// Asks nginx.
     pub(super) fn read() -> Self {
         let variable = |name| property(&["ngx", name]).unwrap_or_default();
-        Self { request: variable("request_id"), connection: variable("connection"), uri: variable("request_uri") }
+        Self { request: variable("request_id"), uri: variable("request_uri") }
     }
 
     /// Path and query as the client sent them; `:path` is normalised there.
@@ -49,7 +48,7 @@ impl RequestIds {
 
     /// The same, borrowed.
     pub(super) fn as_ids(&self, is_kong: bool) -> GatewayIds<'_> {
-        GatewayIds { request: &self.request, connection: &self.connection, is_kong }
+        GatewayIds { request: &self.request, is_kong }
     }
 }
 
