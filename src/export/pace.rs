@@ -68,8 +68,8 @@ impl Pace {
         let share = match self.change {
             Some(change) if self.requests.saturating_sub(change.requests) < FREED_AFTER => {
                 match now.saturating_sub(change.at) {
-                    ..IMMINENT_NS => imminent,
-                    ..POSSIBLE_NS => possible,
+                    age if age < IMMINENT_NS => imminent,
+                    age if age < POSSIBLE_NS => possible,
                     _ => usual,
                 }
             }

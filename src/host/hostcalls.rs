@@ -42,7 +42,7 @@ pub(super) fn now() -> u64 {
     if abi::proxy_get_current_time_nanoseconds(&mut time) == OK && time != 0 {
         LAST.set(time.saturating_add(500) / 1000 * 1000);
         // WasmX has milliseconds in all versions (ngx_wasm_util.c, `ngx_wasm_wall_time`).
-        FINE_CLOCK.set(FINE_CLOCK.get() || LAST.get() % 1_000_000 != 0);
+        FINE_CLOCK.set(FINE_CLOCK.get() || !LAST.get().is_multiple_of(1_000_000));
     }
     LAST.get()
 }

@@ -34,6 +34,7 @@ async fn ten_thousand_calls_at_saturation_lose_nothing() {
     assert_eq!((spans.len(), unique.len(), langfuse.duplicates()), (CALLS, CALLS, 0));
     envoy.wait_for_stat("wasmcustom.ai_tracing_traces_sent", |sent| sent == CALLS as u64, SOON).await;
     assert_eq!(envoy.stat("wasmcustom.ai_tracing_traces_offered").await, CALLS as u64);
-    let dropped: Vec<_> = envoy.stats().await.into_iter().filter(|(name, _)| name.contains("traces_dropped")).collect();
-    assert_eq!(dropped, [], "nothing was dropped");
+    let dropped = envoy.stats().await.into_iter().filter(|(name, _)| name.contains("traces_dropped"));
+    let dropped: Vec<_> = dropped.collect();
+    assert!(dropped.len() >= 5 && dropped.iter().all(|(_, count)| *count == 0), "nothing was dropped: {dropped:?}");
 }

@@ -83,8 +83,8 @@ fn nothing_that_a_caller_writes_is_the_gateways() {
     ];
     for host in hosts() {
         let span = span(&mut worker(&host, &json!({}), &[]), &with(&forged));
-        let below = |name: &&String| name.contains("metadata.gateway");
-        let said: Vec<_> = span.attributes.iter().filter(|(name, _)| below(&name)).collect();
+        let below = |name: &String| name.contains("metadata.gateway");
+        let said: Vec<_> = span.attributes.iter().filter(|(name, _)| below(name)).collect();
         assert!(said.iter().all(|(_, value)| !format!("{value:?}").contains("forged")), "{}: {said:?}", host.name());
     }
 }

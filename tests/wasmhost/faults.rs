@@ -68,7 +68,7 @@ fn numbers(spans: &[Span]) -> Vec<usize> {
 fn account(worker: &Worker) -> (u64, u64, BTreeMap<String, u64>) {
     let metrics = worker.metrics();
     let of = |part: &str| metrics.iter().filter(|(name, _)| name.ends_with(part)).map(|(_, value)| *value).sum();
-    let dropped = metrics.iter().filter_map(|(name, value)| {
+    let dropped = metrics.iter().filter(|(_, value)| **value > 0).filter_map(|(name, value)| {
         let reason = name.split_once("traces_dropped_reason=")?.1;
         Some((reason.to_owned(), *value))
     });

@@ -212,7 +212,7 @@ fails() {
 
 # outage HOW TITLE: ten calls while Langfuse fails; they pass, and their traces arrive when it is back.
 outage() {
-  local how=$1 title=$2 number wrong=0 failures verdict
+  local how=$1 title=$2 number wrong=0 failures
   failures=$(control failures) || failures=0
   control "langfuse/$how" >/dev/null || die "the kit has ended"
   for number in {1..10}; do
@@ -223,12 +223,10 @@ outage() {
     fi
   done
   if [[ $wrong == 0 ]]; then pass "$title: calls pass"; else fail "$title: calls pass" "$wrong of 10 did not"; fi
-  # Another worker may have met it, or the gateway hands an answer on that broke off behind its head (WasmX).
-  verdict=$(control "failures/$((failures + 1))/$patience") || verdict="FAIL the kit does not answer"
-  case $verdict in
-    PASS*) pass "$title: the filter has met it" ;;
-    *) echo "      $title: the filter has not met it within $patience s" >&2 ;;
-  esac
+  # WasmX hands an answer on that breaks off behind its head: the traces are taken, and there is nothing to meet.
+  if [[ $how != breaking || $host == envoy ]]; then
+    judged "$title: the filter has met it" "failures/$((failures + 1))/$patience" || true
+  fi
   control langfuse/normal >/dev/null || die "the kit has ended"
   wait_for_traces "$title, then it is back"
 }
