@@ -7,6 +7,7 @@ mod metrics;
 mod outages;
 mod projects;
 mod protocol;
+mod receiver;
 
 use std::ops::Range;
 use std::time::Duration;
