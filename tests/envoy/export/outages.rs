@@ -182,3 +182,20 @@ async fn a_langfuse_that_comes_up_later_gets_what_waited() {
     assert_all_arrive(&rig, 10).await;
     rig.envoy.wait_for_log("connected to Langfuse", SOON).await;
 }
+
+/// Nobody listens: Envoy answers in the server's place, also before the first call has told that it is Envoy.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_listens_the_first_line_says_that_nobody_answers() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = json!({"langfuse_enabled": true, "langfuse_public_key": "pk", "langfuse_secret_key": "sk",
+        "langfuse_endpoint": format!("http://{nobody}")});
+    let filter = testkit::envoy::WasmFilter::new("ai-tracing", crate::rig::module(), &config);
+    let options = testkit::envoy::EnvoyOptions::new(nobody).with_langfuse(nobody).with_filter(filter);
+    let envoy = testkit::envoy::Envoy::start(options).await;
+    envoy.wait_for_log("no answer from Langfuse", SOON).await;
+    assert!(!envoy.log().contains("answers HTTP 503"), "{}", envoy.log());
+    // The account is there before there is a trace.
+    envoy.wait_for_stat("wasmcustom.ai_tracing_traces_offered", |count| count == 0, SOON).await;
+    let stats = envoy.stats().await;
+    assert_eq!(stats.get("wasmcustom.ai_tracing_traces_dropped_reason=queue_full"), Some(&0), "{stats:?}");
+}
