@@ -27,12 +27,14 @@ const PROXY: &[&str] = &[
     "proxy_get_header_map_pairs",
     "proxy_get_header_map_value",
     "proxy_get_property",
+    "proxy_get_shared_data",
     "proxy_http_call",
     "proxy_increment_metric",
     "proxy_log",
     "proxy_record_metric",
     "proxy_replace_header_map_value",
     "proxy_set_effective_context",
+    "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",
 ];
 /// What a host needs beside the callbacks.

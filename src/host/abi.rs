@@ -9,6 +9,9 @@ pub(super) const NOT_FOUND: u32 = 1;
 /// An argument is not valid; of a call: there is no such cluster or address.
 pub(super) const BAD_ARGUMENT: u32 = 2;
 
+/// Shared data was changed by another VM in between.
+pub(super) const CAS_MISMATCH: u32 = 8;
+
 /// Answer of every callback that could hold traffic up.
 pub(super) const CONTINUE: u32 = 0;
 
@@ -92,6 +95,15 @@ unsafe extern "C" {
         value_len: usize,
     ) -> u32;
     pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: &mut *mut u8, len: &mut usize) -> u32;
+    // Traps on WasmX without a store in its configuration: for Envoy alone.
+    pub(super) fn proxy_get_shared_data(
+        key: *const u8,
+        key_len: usize,
+        data: &mut *mut u8,
+        len: &mut usize,
+        cas: &mut u32,
+    ) -> u32;
+    pub(super) fn proxy_set_shared_data(key: *const u8, key_len: usize, data: *const u8, len: usize, cas: u32) -> u32;
     pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, metric: &mut u32) -> u32;
     pub(super) fn proxy_http_call(
         upstream: *const u8,

@@ -55,6 +55,7 @@ impl Active {
 
     /// Runs the export; a call is made only if one `may` be.
     pub(super) fn export(&mut self, vm: &Vm, may_call: bool, now: u64) {
+        self.notes.is_shared = vm.host() == HostKind::Envoy;
         self.notes.catch_up(&self.projects.targets, self.settings.log_level, now);
         let service_name = if vm.host() == HostKind::WasmX { "kong" } else { "envoy" };
         let resource = Resource { service_name };

@@ -168,6 +168,23 @@ pub(super) fn property(path: &[&str]) -> Result<Vec<u8>, u32> {
     receive(|data, len| unsafe { abi::proxy_get_property(path.as_ptr(), path.len(), data, len) })
 }
 
+/// No VM of this process has said `line` in the last `within_ns`; from now on this one has. On Envoy alone, whose VMs share
+/// data; where it cannot tell, everybody speaks.
+pub(super) fn is_first_to_say(line: &str, now: u64, within_ns: u64) -> bool {
+    let mut cas = 0;
+    // SAFETY: pointer and length are those of a string; the call writes to the three places alone.
+    let said =
+        receive(|data, len| unsafe { abi::proxy_get_shared_data(line.as_ptr(), line.len(), data, len, &mut cas) });
+    let said_at = said.ok().and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+    if said_at.is_some_and(|at| now.saturating_sub(at) < within_ns) {
+        return false;
+    }
+    let bytes = now.to_le_bytes();
+    // SAFETY: pointers and lengths are those of a string and an array.
+    let status = unsafe { abi::proxy_set_shared_data(line.as_ptr(), line.len(), bytes.as_ptr(), bytes.len(), cas) };
+    status != abi::CAS_MISMATCH
+}
+
 /// An HTTP call of the root context; its token, or the host's status.
 pub(super) fn http_call(upstream: &str, headers: &[(&str, &str)], body: &[u8], timeout_ms: u32) -> Result<u32, u32> {
     let (headers, trailers) = (serialise_pairs(headers), serialise_pairs(&[]));

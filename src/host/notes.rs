@@ -1,6 +1,6 @@
 //! What the export has to say, in an operator's words, and not too often.
 
-use super::log;
+use super::{hostcalls, log};
 use crate::config::{LogLevel, Target};
 use crate::export::{Api, Note};
 
@@ -25,11 +25,13 @@ struct Said {
 #[derive(Debug)]
 pub(super) struct Notes {
     lanes: Vec<Said>,
+    /// The VMs of this process share data, so that one of them speaks for all (Envoy).
+    pub is_shared: bool,
 }
 
 impl Notes {
     pub(super) fn new(lanes: usize) -> Self {
-        Self { lanes: vec![Said::default(); lanes] }
+        Self { lanes: vec![Said::default(); lanes], is_shared: false }
     }
 
     /// Logs `note` on the project of `target`, the lane of that number.
@@ -45,9 +47,14 @@ impl Notes {
             }
             return;
         }
+        let line = line(note, target);
+        let is_problem = !matches!(note, Note::Connected(_) | Note::UsingIngestion | Note::UsingOtlp);
+        if is_problem && self.is_shared && !hostcalls::is_first_to_say(&line, now, WINDOW_NS) {
+            return;
+        }
         said.count += 1;
         if said.count <= NOTES_MAX {
-            log::operator(&line(note, target));
+            log::operator(&line);
         } else {
             said.kept_back = Some(note);
         }

@@ -191,9 +191,12 @@ async fn where_nobody_listens_the_first_line_says_that_nobody_answers() {
         "langfuse_endpoint": format!("http://{nobody}")});
     let filter = testkit::envoy::WasmFilter::new("ai-tracing", crate::rig::module(), &config);
     let options = testkit::envoy::EnvoyOptions::new(nobody).with_langfuse(nobody).with_filter(filter);
-    let envoy = testkit::envoy::Envoy::start(options).await;
+    let envoy = testkit::envoy::Envoy::start(testkit::envoy::EnvoyOptions { concurrency: 2, ..options }).await;
     envoy.wait_for_log("no answer from Langfuse", SOON).await;
     assert!(!envoy.log().contains("answers HTTP 503"), "{}", envoy.log());
+    // All of the process's VMs have met it, and one of them has said it for all.
+    envoy.wait_for_stat("wasmcustom.ai_tracing_export_calls_result=retried", |count| count >= 3, SOON).await;
+    assert_eq!(envoy.log().matches("no answer from Langfuse").count(), 1, "{}", envoy.log());
     // The account is there before there is a trace.
     envoy.wait_for_stat("wasmcustom.ai_tracing_traces_offered", |count| count == 0, SOON).await;
     let stats = envoy.stats().await;
